@@ -1,0 +1,304 @@
+"""What a plugin implements, and the plain values that pass between it and the harness.
+
+Nothing here imports a framework or computes anything. Arrays at this door are NumPy arrays,
+batch-major: B sequences, T time steps, I input features, H hidden units, O outputs, V tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rnnbench.cells.ops import Array, Ops
+
+API_VERSION = 1
+
+Readout = Literal["last", "each"]
+Loss = Literal["cross_entropy", "mse"]
+Merge = Literal["none", "concat", "sum"]
+Optimizer = Literal["sgd", "adam"]
+Parameters = Mapping[str, np.ndarray]
+State = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The two sizes from which a cell's parameters and states are shaped."""
+
+    input: int
+    hidden: int
+
+
+class Cell(Protocol):
+    """A recurrent cell: pure, stateless, written once over ``ops`` (see ``rnnbench.cells``)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def gates(self) -> tuple[str, ...]: ...
+    @property
+    def paper(self) -> str: ...
+
+    def shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+        """Parameter name -> shape, with a named gate axis G: W_x (I,G,H), W_h (H,G,H), b (G,H)."""
+        ...
+
+    def state_shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+        """State name -> shape of one sequence's state, the batch axis left out."""
+        ...
+
+    def output_size(self, sizes: Sizes) -> int:
+        """Features of ``y``."""
+        ...
+
+    def project(self, ops: Ops, p: Mapping[str, Array], x: Array) -> dict[str, Array]:
+        """The part of the input that is pointwise in time: x (T,B,I) -> {name: (T,B,...)}."""
+        ...
+
+    def step(
+        self, ops: Ops, p: Mapping[str, Array], u: Mapping[str, Array], state: Mapping[str, Array]
+    ) -> tuple[dict[str, Array], Array]:
+        """One time step: u {name: (B,...)}, state {name: (B,...)} -> (new state, y (B,output_size))."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """The static structure of a network: all that decides which kernel a framework takes.
+
+    ``input_size`` is the number of features I of ``inputs`` (B,T,I), or, where ``vocab`` is given,
+    the width of the embedding and ``inputs`` are integer tokens (B,T). ``lengths`` says whether
+    batches carry lengths. ``readout`` feeds the head from the last valid step ("last") or from
+    every step ("each").
+    """
+
+    cell: str
+    input_size: int
+    hidden: int
+    output_size: int
+    readout: Readout
+    loss: Loss
+    layers: int = 1
+    bidirectional: Merge = "none"
+    vocab: int | None = None
+    lengths: bool = False
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return ("forward",) if self.bidirectional == "none" else ("forward", "backward")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """How parameters are updated: the arithmetic is defined in ``rnnbench.training``.
+
+    ``clip`` bounds the global norm of the gradient of all canonical parameters; None: no clipping.
+    """
+
+    optimizer: Optimizer = "sgd"
+    lr: float = 0.01
+    clip: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One batch on the host.
+
+    Shapes: inputs (B,T,I) float or (B,T) int32 tokens; lengths (B,) int32, each from 1 to T, or
+    None; targets (B,) int32 or (B,O) float for readout "last", (B,T) int32 or (B,T,O) float for
+    "each". ``state`` holds initial states {"layers.0.forward.h": (B,H)}; None: zeros.
+    What stands behind a sequence's length is padding and may be anything, NaN included.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    lengths: np.ndarray | None = None
+    state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a session is opened with. ``threads`` has been pinned by the worker before the import."""
+
+    device: str = "cpu"
+    dtype: Literal["float32", "float64"] = "float32"
+    threads: int = 1
+    deterministic: bool = False
+    seed: int = 0
+
+
+class Network(Protocol):
+    """A built network. Values that it returns stay on its device until ``fetch``."""
+
+    @property
+    def path(self) -> str:
+        """The kernel path really taken, in words: "oneDNN LSTM", "ATen loop", "lax.scan", ..."""
+        ...
+
+    def put(self, batch: Batch) -> Any:
+        """Host -> device, in the layout that the implementation likes. Outside the clock."""
+        ...
+
+    def forward(self, batch: Any) -> tuple[Any, Any]:
+        """Of a batch that ``put`` returned: y (B,O) or (B,T,O), and the final state by name (B,...)."""
+        ...
+
+    def gradients(self, batch: Any) -> tuple[Any, Any]:
+        """Loss (scalar) and the gradient of every canonical parameter by name, without an update."""
+        ...
+
+    def train_step(self, batch: Any) -> Any:
+        """One update of the parameters; returns the loss before it. Does not wait for the device."""
+        ...
+
+    def sync(self, value: Any) -> None:
+        """The barrier: return when ``value`` and all work before it are done."""
+        ...
+
+    def fetch(self, value: Any) -> Any:
+        """A value of this network (array, tuple or dict of arrays) as NumPy arrays on the host."""
+        ...
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The present parameters, canonical names and shapes."""
+        ...
+
+    def compilations(self) -> int:
+        """Compilations or traces so far; 0 where the framework does not compile."""
+        ...
+
+    def memory(self) -> int | None:
+        """Peak bytes on the device since the last call; None where the device is the host."""
+        ...
+
+
+class Session(Protocol):
+    """A framework, imported and configured in a worker."""
+
+    def devices(self) -> tuple[str, ...]: ...
+    def versions(self) -> dict[str, str]: ...
+    def environment(self) -> dict[str, str]:
+        """What else decides speed: thread counts, matmul precision, BLAS, flags."""
+        ...
+
+    def build(
+        self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
+    ) -> Network:
+        """A network from canonical parameters (float64; cast to the session's dtype).
+
+        Raises ``Unsupported`` with a reason that a person understands.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Describes a framework and opens it; importing the plugin must not import the framework."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        """Distributions of which one must be installed, e.g. ("tensorflow", "tensorflow-cpu")."""
+        ...
+
+    def implementations(self, cell: Cell) -> tuple[str, ...]:
+        """Names of what this backend has for a cell, the preferred one first."""
+        ...
+
+    def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
+        """Import the framework, in a worker. Raises ``Unavailable`` (package, device)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """A kernel of one's own for a cell on a backend: ``factory`` stands in for ``Session.build``.
+
+    ``factory(session, spec, parameters, training) -> Network``.
+    """
+
+    backend: str
+    cell: str
+    name: str
+    factory: Callable[[Session, NetworkSpec, Parameters, TrainingSpec], Network]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskShape:
+    """What a network must look like to learn a task at one length.
+
+    ``features`` is I, or None where inputs are tokens (then ``vocab`` is given).
+    """
+
+    output_size: int
+    readout: Readout
+    loss: Loss
+    metric: str
+    higher_is_better: bool
+    features: int | None = None
+    vocab: int | None = None
+    lengths: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A score that a network has to beat, in the task's own metric."""
+
+    name: str
+    value: float
+
+
+class TaskData(Protocol):
+    """A task prepared for one length. Batches are pure functions of (seed, step): equal on all backends."""
+
+    @property
+    def shape(self) -> TaskShape: ...
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        """Training batch number ``step`` (from 0), ``size`` sequences, never of the evaluation part."""
+        ...
+
+    def evaluation(self, size: int) -> Iterator[Batch]:
+        """The held-out part in batches of ``size``, the last one perhaps smaller; always the same."""
+        ...
+
+    def score(self, pairs: Iterator[tuple[np.ndarray, Batch]]) -> float:
+        """The metric over (outputs, batch) of the whole evaluation part; padding never counts."""
+        ...
+
+    def baselines(self) -> dict[Literal["trivial", "simple"], Baseline]:
+        """Computed, not quoted: fitted on the training part, scored on the evaluation part."""
+        ...
+
+
+class Task(Protocol):
+    """Something that a network learns."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+    @property
+    def ranked(self) -> bool:
+        """False for a negative control: shown, never ranked."""
+        ...
+
+    def prepare(self, length: int) -> TaskData:
+        """Raises ``RequestError`` for a length that the data cannot give, ``Unavailable`` for absent data."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDeclaration:
+    """A task that a suite declares on the user's own data: a kind and its options."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+Backends = Sequence[Backend]

@@ -1,0 +1,223 @@
+"""Case, Record, Block: what is measured, what came of it, and the raw samples.
+
+Plain frozen values; statistics are computed from them when they are read (``stats.py``),
+never stored. Validation happens at the doors: ``suite.py`` on the way in, ``results.py`` on
+the way back from a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from rnnbench.contracts import Merge, Optimizer, TrainingSpec
+
+FORMAT = 1
+"""Version of the files in results/<run>/; a newer one is refused, never guessed at."""
+
+PROTOCOL = 1
+"""Version of the way of measuring; times of two protocols are never compared."""
+
+Status = Literal[
+    "ok", "skipped", "unsupported", "mismatch", "diverged", "failed", "crashed", "timeout", "out_of_memory"
+]
+STATUSES: tuple[Status, ...] = (
+    "ok", "skipped", "unsupported", "mismatch", "diverged", "failed", "crashed", "timeout", "out_of_memory",
+)  # fmt: skip
+
+Measure = Literal["forward", "gradients", "train_step", "memory", "score"]
+MEASURES: tuple[Measure, ...] = ("forward", "gradients", "train_step", "memory", "score")
+TIMED: tuple[Measure, ...] = ("forward", "gradients", "train_step")
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """How a network is trained for its score. ``target``: stop once the metric has reached it."""
+
+    optimizer: Optimizer = "adam"
+    lr: float = 0.003
+    clip: float | None = 1.0
+    steps: int = 500
+    seeds: int = 3
+    evaluate_every: int = 100
+    target: float | None = None
+
+    @property
+    def spec(self) -> TrainingSpec:
+        return TrainingSpec(optimizer=self.optimizer, lr=self.lr, clip=self.clip)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fully determined measurement. Nothing in it is chosen later, nothing is implied."""
+
+    task: str
+    length: int
+    cell: str
+    backend: str
+    implementation: str
+    hidden: int = 64
+    layers: int = 1
+    bidirectional: Merge = "none"
+    embedding: int = 32
+    batch: int = 32
+    init: str = "glorot"
+    forget_bias: float = 1.0
+    device: str = "cpu"
+    dtype: Literal["float32", "float64"] = "float32"
+    threads: int = 1
+    train: Train = field(default_factory=Train)
+    measure: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")
+
+    @property
+    def network(self) -> tuple[Any, ...]:
+        """What is learned, whoever computes it: cases that share this learn the same curve."""
+        return (
+            self.task, self.length, self.cell, self.hidden, self.layers, self.bidirectional,
+            self.embedding, self.batch, self.init, self.forget_bias, self.dtype, self.train,
+        )  # fmt: skip
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """Cases that share this compute the same function on equal terms and are timed in turns."""
+        return (*self.network, self.threads, self.measure)
+
+    @property
+    def key(self) -> str:
+        """Identifies the case in every file: readable axes, then a digest of all fields."""
+        digest = hashlib.sha256(repr(sorted(asdict(self).items())).encode()).hexdigest()[:8]
+        return (
+            f"{self.task}-T{self.length}-{self.cell}-H{self.hidden}-"
+            f"{self.backend}-{self.implementation}-{self.device}-{digest}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A doubt about an ``ok`` record: a word from a fixed list, and the sentence that explains it.
+
+    Words: drift, noisy, no_interval, recompiled, not_pinned, over_budget, below_baseline, curve_differs.
+    """
+
+    word: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """The gate's outcome. ``worst`` is quantity -> error / tolerance (1 is the bound)."""
+
+    dtype: str
+    worst: Mapping[str, float]
+
+    @property
+    def passed(self) -> bool:
+        return all(ratio <= 1.0 for ratio in self.worst.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One seed's training: loss of every step, and the metric at each evaluation.
+
+    ``steps``/``scores`` are parallel: the score after so many updates. ``loss`` is averaged
+    over the steps since the previous evaluation. ``stopped``: "budget" or "target".
+    """
+
+    seed: int
+    steps: tuple[int, ...]
+    scores: tuple[float, ...]
+    loss: tuple[float, ...]
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the network learned. ``trained_on``: the case key of the backend that was trained.
+
+    ``follows``: largest relative difference of this backend's loss from the trained one's over the
+    first steps (0.0 for the trained one itself); None where it was not checked.
+    """
+
+    metric: str
+    higher_is_better: bool
+    trained_on: str
+    curves: tuple[Curve, ...]
+    trivial: float | None = None
+    trivial_name: str = ""
+    simple: float | None = None
+    simple_name: str = ""
+    follows: float | None = None
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The final score of every seed."""
+        return tuple(curve.scores[-1] for curve in self.curves)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What came of one case. Every planned case ends as exactly one of these.
+
+    ``phases`` holds single timings in seconds: import_s, build_s, first_forward_s,
+    first_train_step_s, ... ``memory`` holds bytes: parameters_bytes, host_peak_bytes, device_peak_bytes.
+    ``seconds_used`` is the wall time that the case cost, all in all.
+    """
+
+    case: Case
+    status: Status
+    reason: str = ""
+    path: str = ""
+    parameters: int | None = None
+    parity: Parity | None = None
+    phases: Mapping[str, float] = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
+    compilations: int | None = None
+    score: Score | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Raw time: ``loops`` calls of one phase took ``seconds``, in one round of one process.
+
+    ``order`` is the position within the round; ``process`` counts fresh processes from 0.
+    """
+
+    case: str
+    phase: Measure
+    process: int
+    round: int
+    order: int
+    loops: int
+    seconds: float
+
+    @property
+    def per_call_s(self) -> float:
+        return self.seconds / self.loops
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """run.json: all that holds for every record of a run.
+
+    ``environments`` maps a backend to {"versions": {...}, "settings": {...}, "devices": [...]};
+    ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...).
+    """
+
+    name: str
+    suite: str
+    about: str
+    command: tuple[str, ...]
+    started: str
+    rnnbench: str
+    rounds: int
+    processes: int
+    budget_s: float | None
+    machine: Mapping[str, Any]
+    environments: Mapping[str, Mapping[str, Any]]
+    findings: tuple[Finding, ...] = ()
+    finished: str = ""
+    format: int = FORMAT
+    protocol: int = PROTOCOL

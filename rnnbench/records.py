@@ -46,6 +46,7 @@ class Train:
 
     @property
     def spec(self) -> TrainingSpec:
+        """What a network is built with."""
         return TrainingSpec(optimizer=self.optimizer, lr=self.lr, clip=self.clip)
 
 
@@ -114,6 +115,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
+        """Every error within its tolerance."""
         return all(ratio <= 1.0 for ratio in self.worst.values())
 
 
@@ -195,6 +197,7 @@ class Block:
 
     @property
     def per_call_s(self) -> float:
+        """Seconds of one call."""
         return self.seconds / self.loops
 
 

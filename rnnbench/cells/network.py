@@ -1,0 +1,202 @@
+"""How a cell becomes a network: direction, lengths, stacking, embedding, readout, head and loss.
+
+Written once over ``ops``, time-major inside: T steps, B sequences. A backend with a faster
+recurrent layer puts it in the place of ``layer`` (one layer in one direction) or ``stack`` (all
+of them); everything else stays the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.contracts import Cell, NetworkSpec, Sizes
+
+Layer = Callable[[Ops, Cell, Arrays, Array, Array | None, Arrays], tuple[Array, dict[str, Array]]]
+Stack = Callable[
+    [Ops, Cell, NetworkSpec, Arrays, Array, Array | None, Arrays | None], tuple[list[Array], dict[str, Array]]
+]
+
+
+def sizes_of(cell: Cell, spec: NetworkSpec, layer: int) -> Sizes:
+    """Sizes of layer number ``layer``: the first reads the features, the others what lies below."""
+    below = Sizes(spec.input_size, spec.hidden)
+    return below if layer == 0 else Sizes(feature_size(cell, spec), spec.hidden)
+
+
+def feature_size(cell: Cell, spec: NetworkSpec) -> int:
+    """Features that a layer passes up: output_size, twice that where directions are concatenated."""
+    size = cell.output_size(Sizes(spec.input_size, spec.hidden))
+    return 2 * size if spec.bidirectional == "concat" else size
+
+
+def parameter_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
+    """Every canonical parameter: embed.E (V,I), layers.<l>.<direction>.<name>, head.W (F,O), head.b (O)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    if spec.vocab is not None:
+        shapes["embed.E"] = (spec.vocab, spec.input_size)
+    for index in range(spec.layers):
+        for direction in spec.directions:
+            for name, shape in cell.shapes(sizes_of(cell, spec, index)).items():
+                shapes[f"layers.{index}.{direction}.{name}"] = shape
+    shapes["head.W"] = (feature_size(cell, spec), spec.output_size)
+    shapes["head.b"] = (spec.output_size,)
+    return shapes
+
+
+def state_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
+    """Every state, layers.<l>.<direction>.<name>, the batch axis left out."""
+    return {
+        f"layers.{index}.{direction}.{name}": shape
+        for index in range(spec.layers)
+        for direction in spec.directions
+        for name, shape in cell.state_shapes(sizes_of(cell, spec, index)).items()
+    }
+
+
+def part(values: Arrays, prefix: str) -> dict[str, Array]:
+    """The entries under ``prefix``, their names without it."""
+    return {name[len(prefix) :]: value for name, value in values.items() if name.startswith(prefix)}
+
+
+def valid_steps(ops: Ops, length: int, lengths: Array) -> Array:
+    """Mask (T,B): True where t < lengths[b]."""
+    return ops.reshape(ops.steps(length, lengths), (length, 1)) < ops.reshape(lengths, (1, -1))
+
+
+def unroll(
+    ops: Ops, cell: Cell, p: Arrays, x: Array, mask: Array | None, state: Arrays
+) -> tuple[Array, dict[str, Array]]:
+    """Run ``cell`` over x (T,B,I) from ``state``; returns y (T,B,F) and the last state.
+
+    Where mask (T,B,1) is False the state stays as it is and y is 0.
+    """
+    inputs = cell.project(ops, p, x)
+
+    def body(state: dict[str, Array], u: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+        if mask is None:
+            return cell.step(ops, p, u, state)
+        valid = u.pop("mask")
+        new, y = cell.step(ops, p, u, state)
+        frozen = {name: ops.where(valid, new[name], state[name]) for name in state}
+        return frozen, ops.where(valid, y, 0.0)
+
+    last, y = ops.scan(body, state, inputs if mask is None else {**inputs, "mask": mask})
+    return y, last
+
+
+def zero_state(ops: Ops, cell: Cell, sizes: Sizes, x: Array) -> dict[str, Array]:
+    """Zeros (B,...) for every state of one layer and direction; x (T,B,I)."""
+    batch = x.shape[1]
+    return {name: ops.zeros((batch, *shape), x) for name, shape in cell.state_shapes(sizes).items()}
+
+
+def stack_layers(
+    ops: Ops,
+    cell: Cell,
+    spec: NetworkSpec,
+    parameters: Arrays,
+    x: Array,
+    mask: Array | None,
+    state: Arrays | None,
+    layer: Layer = unroll,
+) -> tuple[list[Array], dict[str, Array]]:
+    """All layers: x (T,B,I), mask (T,B,1) -> the top layer's y (T,B,F) of each direction, all final states.
+
+    The backward direction flips x and mask along time, so that padding comes first and freezes
+    the initial state; its output is flipped back.
+    """
+    final: dict[str, Array] = {}
+    ys: list[Array] = []
+    for index in range(spec.layers):
+        x = merge(ops, spec, ys) if ys else x
+        ys = []
+        for direction in spec.directions:
+            prefix = f"layers.{index}.{direction}."
+            backward = direction == "backward"
+            x_in = ops.flip(x, 0) if backward else x
+            mask_in = ops.flip(mask, 0) if backward and mask is not None else mask
+            start = (
+                zero_state(ops, cell, sizes_of(cell, spec, index), x)
+                if state is None
+                else part(state, prefix)
+            )
+            y, last = layer(ops, cell, part(parameters, prefix), x_in, mask_in, start)
+            final.update({prefix + name: value for name, value in last.items()})
+            ys.append(ops.flip(y, 0) if backward else y)
+    return ys, final
+
+
+def merge(ops: Ops, spec: NetworkSpec, ys: list[Array]) -> Array:
+    """One direction as it is; two concatenated along the last axis or summed."""
+    if len(ys) == 1:
+        return ys[0]
+    return ops.concat(ys, len(ys[0].shape) - 1) if spec.bidirectional == "concat" else ys[0] + ys[1]
+
+
+def read_last(ops: Ops, spec: NetworkSpec, ys: list[Array], lengths: Array | None) -> Array:
+    """y (T,B,F) of each direction -> (B,F): the last valid step forward, step 0 backward."""
+    forward = ys[0]
+    if lengths is None:
+        last = forward[-1]
+    else:
+        # y is 0 behind the lengths, so a masked sum is an exact gather, with a cheap gradient
+        at_end = ops.reshape(ops.steps(forward.shape[0], lengths), (-1, 1)) == ops.reshape(
+            lengths - 1, (1, -1)
+        )
+        last = ops.sum(ops.where(ops.reshape(at_end, (*at_end.shape, 1)), forward, 0.0), 0)
+    return merge(ops, spec, [last, *(y[0] for y in ys[1:])])
+
+
+def network_outputs(
+    ops: Ops,
+    cell: Cell,
+    spec: NetworkSpec,
+    parameters: Arrays,
+    inputs: Array,
+    lengths: Array | None,
+    state: Arrays | None,
+    stack: Stack = stack_layers,
+) -> tuple[Array, dict[str, Array]]:
+    """Inputs (T,B,I) or tokens (T,B) -> outputs (B,O) or, time-major, (T,B,O), and the final states."""
+    x = ops.rows(parameters["embed.E"], inputs) if spec.vocab is not None else inputs
+    mask = None
+    if lengths is not None:
+        valid = valid_steps(ops, x.shape[0], lengths)
+        mask = ops.reshape(valid, (*valid.shape, 1))
+        x = ops.where(mask, x, 0.0)
+    ys, final = stack(ops, cell, spec, parameters, x, mask, state)
+    y = read_last(ops, spec, ys, lengths) if spec.readout == "last" else merge(ops, spec, ys)
+    return ops.matmul(y, parameters["head.W"]) + parameters["head.b"], final
+
+
+def network_loss(ops: Ops, spec: NetworkSpec, outputs: Array, targets: Array, lengths: Array | None) -> Array:
+    """Mean loss over what is valid (a scalar): padding never counts, in the sum or in the mean.
+
+    Outputs (N...,O). cross_entropy: targets (N...) of integers, mean over targets. mse: targets
+    (N...,O), mean over elements. With readout "each", N... is (T,B).
+    """
+    mask = None
+    if spec.readout == "each" and lengths is not None:
+        mask = valid_steps(ops, outputs.shape[0], lengths)
+    if spec.loss == "cross_entropy":
+        if mask is not None:
+            targets = ops.where(mask, targets, 0)
+        errors = -ops.pick(ops.log_softmax(outputs), targets)
+        if mask is not None:
+            errors = ops.where(mask, errors, 0.0)
+    else:
+        if mask is not None:
+            mask = ops.reshape(mask, (*mask.shape, 1))
+            targets = ops.where(mask, targets, 0.0)
+        errors = (outputs - targets) ** 2
+        if mask is not None:
+            errors = ops.where(mask, errors, 0.0)
+    if mask is None or lengths is None:
+        count: Array = 1
+        for size in errors.shape:
+            count = count * size
+    else:
+        each = outputs.shape[2] if spec.loss == "mse" else 1
+        count = ops.cast(ops.sum(lengths), outputs) * each
+    return ops.sum(errors) / count

@@ -1,0 +1,90 @@
+"""The array functions that cells, losses and optimisers are written over; each backend supplies one shim.
+
+Names follow the Python Array API. Constructors take ``like`` and never a default dtype, so a
+float32 network stays float32. Arithmetic, comparison, indexing with constants and ``.shape``
+are the arrays' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+Array = Any
+"""An array of the backend at hand."""
+
+Arrays = Mapping[str, Array]
+Body = Callable[[dict[str, Array], dict[str, Array]], tuple[dict[str, Array], Array]]
+
+
+class Ops(Protocol):
+    """About twenty functions and ``scan``. Axes are non-negative integers."""
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """a (...,N) times b (N,M) -> (...,M); b always has two axes."""
+        ...
+
+    def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """At most one axis of ``shape`` is -1."""
+        ...
+
+    def swap(self, x: Array, a: int, b: int) -> Array:
+        """Exchange two axes."""
+        ...
+
+    def concat(self, xs: Sequence[Array], axis: int) -> Array:
+        """Join along an axis that exists."""
+        ...
+
+    def flip(self, x: Array, axis: int) -> Array:
+        """Reverse along an axis."""
+        ...
+
+    def rows(self, table: Array, index: Array) -> Array:
+        """table (V,I), index (...) of integers -> (...,I)."""
+        ...
+
+    def pick(self, x: Array, index: Array) -> Array:
+        """x (...,O), index (...) of integers -> x[..., index] (...)."""
+        ...
+
+    def where(self, condition: Array, a: Array, b: Array) -> Array:
+        """Elementwise choice; a or b may be a Python number."""
+        ...
+
+    def tanh(self, x: Array) -> Array: ...  # noqa: D102 - the function of that name
+    def sigmoid(self, x: Array) -> Array: ...  # noqa: D102
+    def relu(self, x: Array) -> Array: ...  # noqa: D102
+    def exp(self, x: Array) -> Array: ...  # noqa: D102
+    def sqrt(self, x: Array) -> Array: ...  # noqa: D102
+
+    def minimum(self, x: Array, bound: float) -> Array:
+        """Elementwise smaller of x and a Python number."""
+        ...
+
+    def log_softmax(self, x: Array) -> Array:
+        """Over the last axis, in the stable form."""
+        ...
+
+    def sum(self, x: Array, axis: int | None = None) -> Array:
+        """Over one axis or over all."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        """Zeros of the dtype and on the device of ``like``."""
+        ...
+
+    def steps(self, length: int, like: Array) -> Array:
+        """0, 1, ..., length-1 as integers, of the dtype and on the device of ``like`` (integers)."""
+        ...
+
+    def cast(self, x: Array, like: Array) -> Array:
+        """x in the dtype of ``like``."""
+        ...
+
+    def scan(self, body: Body, state: Arrays, inputs: Arrays) -> tuple[dict[str, Array], Array]:
+        """Apply ``body(state, inputs_t) -> (state, y)`` over axis 0 of every input.
+
+        Returns the last state and y stacked along a new axis 0.
+        """
+        ...

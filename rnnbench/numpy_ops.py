@@ -1,0 +1,123 @@
+"""``ops`` over NumPy, differentiable by HIPS autograd: what the reference and the NumPy backend run on.
+
+autograd is no framework: it records NumPy calls. Called with plain arrays these functions are
+plain NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import autograd.numpy as anp
+import numpy as np
+from autograd.extend import defvjp, primitive
+
+from rnnbench.cells.ops import Array, Arrays, Body
+
+
+def _stable_sigmoid(x: np.ndarray) -> np.ndarray:
+    # tanh never overflows, and is one vectorised call in either sign
+    return 0.5 * (np.tanh(0.5 * x) + 1.0)
+
+
+_sigmoid = primitive(_stable_sigmoid)
+defvjp(_sigmoid, lambda y, x: lambda g: g * y * (1.0 - y))
+
+_relu = primitive(lambda x: np.maximum(x, 0))
+# the derivative at 0 is 0, as in torch, JAX and TensorFlow; autograd's maximum gives 1/2
+defvjp(_relu, lambda y, x: lambda g: g * (x > 0))
+
+
+class NumpyOps:
+    """See ``rnnbench.cells.ops.Ops``."""
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """One two-dimensional product: BLAS sees all leading axes at once."""
+        if a.ndim == 2:
+            return anp.dot(a, b)
+        return anp.reshape(anp.dot(anp.reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[1]))
+
+    def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """See Ops."""
+        return anp.reshape(x, shape)
+
+    def swap(self, x: Array, a: int, b: int) -> Array:
+        """See Ops."""
+        return anp.swapaxes(x, a, b)
+
+    def concat(self, xs: Sequence[Array], axis: int) -> Array:
+        """See Ops."""
+        return anp.concatenate(xs, axis)
+
+    def flip(self, x: Array, axis: int) -> Array:
+        """See Ops."""
+        return x[(slice(None),) * axis + (slice(None, None, -1),)]
+
+    def rows(self, table: Array, index: Array) -> Array:
+        """See Ops."""
+        return table[index]
+
+    def pick(self, x: Array, index: Array) -> Array:
+        """See Ops."""
+        flat = anp.reshape(x, (-1, x.shape[-1]))
+        return anp.reshape(flat[np.arange(flat.shape[0]), index.reshape(-1)], index.shape)
+
+    def where(self, condition: Array, a: Array, b: Array) -> Array:
+        """See Ops."""
+        return anp.where(condition, a, b)
+
+    def tanh(self, x: Array) -> Array:
+        """See Ops."""
+        return anp.tanh(x)
+
+    def sigmoid(self, x: Array) -> Array:
+        """See Ops."""
+        return _sigmoid(x)
+
+    def relu(self, x: Array) -> Array:
+        """See Ops."""
+        return _relu(x)
+
+    def exp(self, x: Array) -> Array:
+        """See Ops."""
+        return anp.exp(x)
+
+    def sqrt(self, x: Array) -> Array:
+        """See Ops."""
+        return anp.sqrt(x)
+
+    def minimum(self, x: Array, bound: float) -> Array:
+        """See Ops."""
+        return anp.where(x < bound, x, bound)
+
+    def log_softmax(self, x: Array) -> Array:
+        """See Ops."""
+        shifted = x - anp.max(x, axis=-1, keepdims=True)
+        return shifted - anp.log(anp.sum(anp.exp(shifted), axis=-1, keepdims=True))
+
+    def sum(self, x: Array, axis: int | None = None) -> Array:
+        """See Ops."""
+        return anp.sum(x, axis)
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        """See Ops."""
+        return np.zeros(shape, like.dtype)
+
+    def steps(self, length: int, like: Array) -> Array:
+        """See Ops."""
+        return np.arange(length, dtype=like.dtype)
+
+    def cast(self, x: Array, like: Array) -> Array:
+        """See Ops."""
+        return x.astype(like.dtype)
+
+    def scan(self, body: Body, state: Arrays, inputs: Arrays) -> tuple[dict[str, Array], Array]:
+        """A Python loop."""
+        length = next(iter(inputs.values())).shape[0]
+        current = dict(state)
+        ys = []
+        for t in range(length):
+            current, y = body(current, {name: value[t] for name, value in inputs.items()})
+            ys.append(y)
+        # autograd's stack joins T arrays in one node; concatenate would need T reshapes
+        return current, anp.stack(ys)

@@ -1,0 +1,164 @@
+"""The float64 oracle and the parity gate: does an implementation compute the same function?
+
+The oracle runs the cell's own ``step`` over NumPy in float64. Every implementation gets the same
+canonical parameters and the same probe, and must reproduce outputs, final state, loss, every
+gradient and three plain-SGD steps within a tolerance that grows with the length.
+This module never times anything and never starts a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from autograd import value_and_grad
+
+from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
+from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.numpy_ops import NumpyOps
+from rnnbench.records import Parity
+
+PROBE_TRAINING = TrainingSpec(optimizer="sgd", lr=0.1, clip=None)
+PROBE_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a network says of one batch; all arrays on the host, batch-major.
+
+    ``trained`` holds the parameters after three SGD steps on the batch.
+    """
+
+    outputs: np.ndarray
+    state: Mapping[str, np.ndarray]
+    loss: float
+    gradients: Mapping[str, np.ndarray]
+    trained: Mapping[str, np.ndarray]
+
+
+def probe_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random parameters in which nothing is zero or symmetric: zero biases hide most mistakes."""
+    rng = np.random.default_rng([7, seed])
+    scale = 1.0 / np.sqrt(spec.hidden)
+    return {
+        name: rng.uniform(-1.5, 1.5, shape) * (scale if "W" in name else 0.5)
+        for name, shape in parameter_shapes(cell, spec).items()
+    }
+
+
+def probe_batch(cell: Cell, spec: NetworkSpec, length: int, size: int, seed: int = 0) -> Batch:
+    """Random batch (B=size, T=length) with non-zero states and, with lengths, padding of NaN."""
+    rng = np.random.default_rng([11, seed])
+    inputs: np.ndarray
+    if spec.vocab is not None:
+        inputs = rng.integers(0, spec.vocab, (size, length)).astype(np.int32)
+    else:
+        inputs = rng.standard_normal((size, length, spec.input_size))
+    shape = (size, length) if spec.readout == "each" else (size,)
+    targets: np.ndarray
+    if spec.loss == "cross_entropy":
+        targets = rng.integers(0, spec.output_size, shape).astype(np.int32)
+    else:
+        targets = rng.standard_normal((*shape, spec.output_size))
+    lengths = None
+    if spec.lengths:
+        lengths = rng.integers(1, length + 1, size).astype(np.int32)
+        lengths[0], lengths[-1] = length, max(1, length // 2)
+        padding = np.arange(length)[None, :] >= lengths[:, None]
+        if spec.vocab is None:
+            inputs[padding] = np.nan
+        if spec.readout == "each" and spec.loss == "mse":
+            targets[padding] = np.nan
+    state = {
+        name: 0.5 * rng.standard_normal((size, *shape)) for name, shape in state_shapes(cell, spec).items()
+    }
+    return Batch(inputs, targets, lengths, state)
+
+
+def time_major(spec: NetworkSpec, batch: Batch) -> Batch:
+    """The batch with time first: inputs (T,B,...), and targets (T,B,...) for readout "each"."""
+    targets = np.swapaxes(batch.targets, 0, 1) if spec.readout == "each" else batch.targets
+    return replace(batch, inputs=np.swapaxes(batch.inputs, 0, 1), targets=targets)
+
+
+def reference_answers(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch) -> Answers:
+    """The oracle's answers, in float64."""
+    ops = NumpyOps()
+    data = time_major(spec, batch)
+
+    def loss_of(values: Mapping[str, np.ndarray]) -> np.ndarray:
+        outputs, _ = network_outputs(ops, cell, spec, values, data.inputs, data.lengths, data.state)
+        return network_loss(ops, spec, outputs, data.targets, data.lengths)  # type: ignore[no-any-return]
+
+    start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
+    outputs, state = network_outputs(ops, cell, spec, start, data.inputs, data.lengths, data.state)
+    loss, gradients = value_and_grad(loss_of)(start)
+    trained = start
+    step = gradients
+    for _ in range(PROBE_STEPS):
+        trained = {name: value - PROBE_TRAINING.lr * step[name] for name, value in trained.items()}
+        _, step = value_and_grad(loss_of)(trained)
+    if spec.readout == "each":
+        outputs = np.swapaxes(outputs, 0, 1)
+    return Answers(outputs, state, float(loss), gradients, trained)
+
+
+def ask(network: Network, batch: Batch) -> Answers:
+    """The same questions to a network, which must have been built with ``PROBE_TRAINING``."""
+    data = network.put(batch)
+    outputs, state = network.fetch(network.forward(data))
+    loss, gradients = network.fetch(network.gradients(data))
+    for _ in range(PROBE_STEPS):
+        network.train_step(data)
+    return Answers(outputs, state, float(loss), gradients, network.parameters())
+
+
+def compare_answers(spec: NetworkSpec, expected: Answers, given: Answers, batch: Batch, dtype: str) -> Parity:
+    """Errors divided by their tolerance; a missing, mis-shaped or NaN answer counts as infinite."""
+    length = batch.inputs.shape[1]
+    worst = {
+        "outputs": _error(*_valid(spec, expected.outputs, given.outputs, batch), length, dtype),
+        "loss": _error(np.asarray(expected.loss), np.asarray(given.loss), length, dtype),
+        "state": _worst(expected.state, given.state, length, dtype),
+        "gradients": _worst(expected.gradients, given.gradients, length, dtype),
+        "parameters": _worst(expected.trained, given.trained, length, dtype),
+    }
+    return Parity(dtype=dtype, worst=worst)
+
+
+def tolerance(dtype: str, length: int) -> float:
+    """Bound on |error| / (1 + max |expected|): rounding that may add up over ``length`` steps.
+
+    float64: 1e-9, the bound of the conformance kit. float32: 64 ε √T (ε = 1.19e-7): errors of
+    independent sign add as √T; 64 covers sums over features and the derivative chain, and is
+    still three orders of magnitude below what any of the negative controls gives.
+    """
+    return 1e-9 if dtype == "float64" else 64 * float(np.finfo(np.float32).eps) * float(np.sqrt(length))
+
+
+def _valid(
+    spec: NetworkSpec, expected: np.ndarray, given: np.ndarray, batch: Batch
+) -> tuple[np.ndarray, np.ndarray]:
+    if spec.readout == "last" or batch.lengths is None or np.shape(given) != expected.shape:
+        return expected, given
+    valid = np.arange(expected.shape[1])[None, :] < batch.lengths[:, None]
+    return expected[valid], given[valid]
+
+
+def _worst(
+    expected: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray], length: int, dtype: str
+) -> float:
+    if set(expected) != set(given):
+        return float("inf")
+    return max((_error(value, given[name], length, dtype) for name, value in expected.items()), default=0.0)
+
+
+def _error(expected: np.ndarray, given: np.ndarray, length: int, dtype: str) -> float:
+    given = np.asarray(given, np.float64)
+    if given.shape != expected.shape or not np.isfinite(given).all():
+        return float("inf")
+    if expected.size == 0:
+        return 0.0
+    scale = 1.0 + float(np.abs(expected).max())
+    return float(np.abs(given - expected).max()) / scale / tolerance(dtype, length)

@@ -1,0 +1,79 @@
+"""The conformance kit: what a plugin author runs against a backend or a cell of their own.
+
+Shipped with rnnbench; nothing in rnnbench but ``verify`` imports it.
+
+    from rnnbench.testing import conformance_specs, parity_of
+
+    @pytest.mark.parametrize("spec", conformance_specs(cell), ids=str)
+    def test_parity(session, spec):
+        assert parity_of(session, cell, spec, "portable", "float64").passed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from rnnbench.contracts import Batch, Cell, Loss, Merge, NetworkSpec, Parameters, Readout, Session
+from rnnbench.records import Parity
+from rnnbench.reference import (
+    PROBE_TRAINING,
+    Answers,
+    ask,
+    compare_answers,
+    probe_batch,
+    probe_parameters,
+    reference_answers,
+)
+
+MERGES: tuple[Merge, ...] = ("none", "concat", "sum")
+HEADS: tuple[tuple[Readout, Loss], ...] = (("last", "cross_entropy"), ("each", "mse"))
+
+
+def conformance_specs(cell: Cell) -> Iterator[NetworkSpec]:
+    """Layers {1, 2} × directions × lengths × readout with its loss, and both kinds of token network."""
+    for layers in (1, 2):
+        for merge in MERGES:
+            for lengths in (False, True):
+                for readout, loss in HEADS:
+                    yield NetworkSpec(
+                        cell=cell.name,
+                        input_size=3,
+                        hidden=5,
+                        output_size=4,
+                        readout=readout,
+                        loss=loss,
+                        layers=layers,
+                        bidirectional=merge,
+                        lengths=lengths,
+                    )
+    readouts: tuple[Readout, ...] = ("last", "each")
+    for readout in readouts:
+        yield NetworkSpec(cell.name, 3, 5, 4, readout, "cross_entropy", vocab=11, lengths=True)
+
+
+@lru_cache(maxsize=1024)
+def expected_answers(
+    cell: Cell, spec: NetworkSpec, length: int, size: int, seed: int
+) -> tuple[Parameters, Batch, Answers]:
+    """Probe parameters, probe batch and the reference's answers, kept for the next backend."""
+    parameters = probe_parameters(cell, spec, seed)
+    batch = probe_batch(cell, spec, length, size, seed)
+    return parameters, batch, reference_answers(cell, spec, parameters, batch)
+
+
+def parity_of(
+    session: Session,
+    cell: Cell,
+    spec: NetworkSpec,
+    implementation: str,
+    dtype: str,
+    *,
+    length: int = 7,
+    size: int = 4,
+    seed: int = 0,
+) -> Parity:
+    """Build, ask, compare. Raises whatever ``build`` raises, ``Unsupported`` included."""
+    parameters, batch, expected = expected_answers(cell, spec, length, size, seed)
+    network = session.build(spec, parameters, PROBE_TRAINING, implementation)
+    return compare_answers(spec, expected, ask(network, batch), batch, dtype)

@@ -34,8 +34,9 @@ class Sizes:
 
 
 class Cell(Protocol):
-    """A recurrent cell: pure, stateless, written once over ``ops`` (see ``rnnbench.cells``)."""
+    """A recurrent cell: pure, stateless, hashable, written once over ``ops`` (see ``rnnbench.cells``)."""
 
+    def __hash__(self) -> int: ...
     @property
     def name(self) -> str: ...
     @property

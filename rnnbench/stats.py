@@ -1,0 +1,193 @@
+"""Pure functions of numbers: what raw blocks say, and how surely. Nothing here reads a file.
+
+``Samples`` are the seconds per call of one case in one phase: process -> round -> seconds. The process is
+the unit of replication, never the iteration: calls within one process share its memory layout and its
+neighbours, so their spread understates the real one (Kalibera and Jones, "Rigorous benchmarking in
+reasonable time", ISMM 2013). Times multiply, so all work is done on their logarithms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from statistics import median
+from typing import TypeVar
+
+from scipy.special import ndtr, stdtrit
+
+Samples = Mapping[int, Mapping[int, float]]
+Name = TypeVar("Name", bound=Hashable)
+
+CONFIDENCE = 0.99
+MAD_TO_SIGMA = 1.4826
+"""Median absolute deviation -> standard deviation of a normal distribution: 1 / Φ⁻¹(3/4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and its bounds; both bounds are None where fewer than two processes were measured."""
+
+    value: float
+    low: float | None
+    high: float | None
+    processes: int
+
+    @property
+    def screening(self) -> bool:
+        """One process: an order of magnitude, from which no difference may be concluded."""
+        return self.low is None
+
+    @property
+    def inverse(self) -> Interval:
+        """The interval of 1 / value: a ratio seen from the other side."""
+        low = None if self.high is None else 1 / self.high
+        high = None if self.low is None else 1 / self.low
+        return Interval(1 / self.value, low, high, self.processes)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A trend over rounds: ``change`` from the first round to the last (0.1 is 10 % slower), and its p."""
+
+    change: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """t = a + b·T: ``a`` is the cost of a call, ``b`` that of a time step; same unit as the times."""
+
+    a: float
+    b: float
+
+
+def estimate(samples: Samples, confidence: float = CONFIDENCE) -> Interval:
+    """Seconds per call: the geometric mean over processes of each process's median over rounds.
+
+    The interval is Student's t over the processes' log medians. Raises ``ValueError`` without samples.
+    """
+    logs = [math.log(median(rounds.values())) for rounds in samples.values() if rounds]
+    return _geometric(logs, confidence)
+
+
+def ratio(ours: Samples, theirs: Samples, confidence: float = CONFIDENCE) -> Interval | None:
+    """Ours ÷ theirs, for two cases that were timed in turns: above 1, ours is slower.
+
+    Per process that both have, the median over the rounds that both have of the log ratio; Student's t
+    over processes. Pairing within rounds removes what the machine did to both. None where no round is
+    shared: then the two were not measured in turns, and there is nothing to pair.
+    """
+    logs = []
+    for process in sorted(ours.keys() & theirs.keys()):
+        a, b = ours[process], theirs[process]
+        paired = [math.log(a[number] / b[number]) for number in a.keys() & b.keys()]
+        if paired:
+            logs.append(median(paired))
+    return _geometric(logs, confidence) if logs else None
+
+
+def ranks(samples: Mapping[Name, Samples], confidence: float = CONFIDENCE) -> dict[Name, int]:
+    """Rank of every case of a group, quickest first, in the order of the ranks.
+
+    A case shares the rank of the one that opened it where the interval of their ratio includes 1, and
+    opens the next otherwise (1, 1, 3: as many stand before a case as its rank says). Without an interval
+    nothing is shared: the ranks of a screening are the order of the estimates and no more.
+    """
+    order = sorted(samples, key=lambda name: estimate(samples[name], confidence).value)
+    found: dict[Name, int] = {}
+    opener = None
+    for position, name in enumerate(order, start=1):
+        if opener is not None and same(ratio(samples[name], samples[opener], confidence)):
+            found[name] = found[opener]
+        else:
+            found[name], opener = position, name
+    return found
+
+
+def same(interval: Interval | None) -> bool:
+    """Whether an interval shows no difference: it has bounds, and they include 1."""
+    if interval is None or interval.low is None or interval.high is None:
+        return False
+    return interval.low <= 1.0 <= interval.high
+
+
+def noise(samples: Samples) -> float:
+    """Relative spread of the rounds about their process's median: 1.4826 × the MAD of the logs.
+
+    The median absolute deviation ignores the odd block that the machine interrupted (Rousseeuw and
+    Croux, JASA 1993). 0.0 where no process has two rounds.
+    """
+    deviations = [abs(value - median(logs)) for logs in _series(samples) if len(logs) > 1 for value in logs]
+    return MAD_TO_SIGMA * median(deviations) if deviations else 0.0
+
+
+def drift(samples: Samples) -> Drift:
+    """Whether calls grow slower or faster over the rounds.
+
+    The p is two-sided, of Mann and Kendall's S summed over processes (Mann 1945; Kendall 1975; summed as
+    in Hirsch, Slack and Smith 1982), normal with the correction for continuity; the change is that of
+    the Theil-Sen line (Sen, JASA 1968) through all processes, from the first round to the last.
+    """
+    s, variance, slopes, last = 0, 0.0, [], 0
+    for rounds in samples.values():
+        points = sorted(rounds.items())
+        n = len(points)
+        variance += n * (n - 1) * (2 * n + 5) / 18
+        if points:
+            last = max(last, points[-1][0] - points[0][0])
+        for (x0, y0), (x1, y1) in combinations(points, 2):
+            s += (y1 > y0) - (y1 < y0)
+            slopes.append(math.log(y1 / y0) / (x1 - x0))
+    if not slopes:
+        return Drift(0.0, 1.0)
+    z = max(abs(s) - 1, 0) / math.sqrt(variance)
+    return Drift(math.expm1(median(slopes) * last), min(1.0, 2 * float(ndtr(-z))))
+
+
+def fit_line(lengths: Sequence[float], times: Sequence[float]) -> Line:
+    """Least squares of t = a + b·T on the relative errors: the weights are 1/t².
+
+    Errors of times are proportional to the times; unweighted, the longest would decide alone.
+    Raises ``ValueError`` with fewer than two different lengths.
+    """
+    if len(set(lengths)) < 2:
+        raise ValueError("a line needs two different lengths")
+    weights = [1 / t**2 for t in times]
+    total = sum(weights)
+    mean_x = sum(w * x for w, x in zip(weights, lengths, strict=True)) / total
+    mean_t = sum(w * t for w, t in zip(weights, times, strict=True)) / total
+    rows = list(zip(weights, lengths, times, strict=True))
+    b = sum(w * (x - mean_x) * (t - mean_t) for w, x, t in rows) / sum(
+        w * (x - mean_x) ** 2 for w, x, _ in rows
+    )
+    return Line(mean_t - b * mean_x, b)
+
+
+def _geometric(logs: Sequence[float], confidence: float) -> Interval:
+    n = len(logs)
+    if n == 0:
+        raise ValueError("no samples: nothing was measured")
+    mean = math.fsum(logs) / n
+    if n == 1:
+        return Interval(math.exp(mean), None, None, 1)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in logs) / (n - 1))
+    half = _student_t(n - 1, confidence) * deviation / math.sqrt(n)
+    return Interval(math.exp(mean), _exp(mean - half), _exp(mean + half), n)
+
+
+@cache
+def _student_t(freedom: int, confidence: float) -> float:
+    """The two-sided quantile."""
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def _exp(value: float) -> float:
+    # two processes that disagree tenfold have a bound beyond every float
+    return math.exp(value) if value < 709 else math.inf
+
+
+def _series(samples: Samples) -> list[list[float]]:
+    return [[math.log(value) for value in rounds.values()] for rounds in samples.values()]

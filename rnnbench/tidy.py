@@ -1,0 +1,124 @@
+"""Runs as one tidy table: a row per record, a column per field. The first import of pandas is here."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.reading import RunResults, Timings, find_runs, read
+from rnnbench.records import TIMED, Case, Curve, Record, Run, Score, Train
+from rnnbench.stats import estimate
+
+CASE_FIELDS = tuple(field.name for field in fields(Case) if field.name not in ("train", "measure"))
+TRAIN_FIELDS = tuple(field.name for field in fields(Train))
+
+
+def load(*paths: str | Path) -> pd.DataFrame:
+    """All records of the runs at or below ``paths`` (default: ``results``), one row each.
+
+    Columns: run, suite, started, protocol, key; every field of the case (those of ``train`` as
+    ``train_*``); status, reason, path, parameters, compilations, findings; ``{phase}_median_s`` with its
+    99 % bounds ``{phase}_low_s`` and ``{phase}_high_s`` (missing for a screening), and
+    ``{phase}_processes``; single timings ``*_s``; memory ``*_bytes``; parity_worst; metric,
+    score_mean, score_min, score_max, seeds, and the baselines trivial and simple. Times are in seconds.
+
+    Raises ``RequestError`` for a path without runs.
+    """
+    folders = find_runs(Path(path) for path in paths or ("results",))
+    with _collection_paused():
+        return tabulate([read(folder) for folder in folders])
+
+
+def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
+    """As ``load``, of runs that have been read."""
+    rows: list[dict[str, Any]] = []
+    for results in runs:
+        timings = results.timings()
+        rows += [_row(results.run, record, timings) for record in results.records]
+    table = pd.DataFrame.from_records(rows, columns=_columns(rows))
+    for name in ("parameters", "compilations", "seeds", "train_clip", "train_target"):
+        # all None would be a column of objects, which Parquet cannot type
+        table[name] = pd.to_numeric(table[name])
+    return table
+
+
+def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The fixed columns in their order, then phases and memory as they occur, by name."""
+    fixed = list(_row(None, None, {}))
+    extra = sorted({name for row in rows for name in row} - set(fixed))
+    return fixed + extra
+
+
+def _row(run: Run | None, record: Record | None, timings: Timings) -> dict[str, Any]:
+    case = record.case if record else None
+    key = case.key if case else ""
+    row: dict[str, Any] = {"run": run and run.name, "suite": run and run.suite}
+    row |= {"started": run and run.started, "protocol": run and run.protocol, "key": key}
+    row |= {name: getattr(case, name, None) for name in CASE_FIELDS}
+    train = case.train if case else None
+    row |= {f"train_{name}": getattr(train, name, None) for name in TRAIN_FIELDS}
+    row["measure"] = ",".join(case.measure) if case else None
+    for name in ("status", "reason", "path", "parameters", "compilations"):
+        row[name] = getattr(record, name, None)
+    row["findings"] = "; ".join(finding.word for finding in record.findings) if record else None
+    for phase in TIMED:
+        samples = timings.get((key, phase))
+        time = estimate(samples) if samples else None
+        row[f"{phase}_median_s"] = time and time.value
+        row[f"{phase}_low_s"] = time and time.low
+        row[f"{phase}_high_s"] = time and time.high
+        row[f"{phase}_processes"] = time.processes if time else 0
+    row["parity_worst"] = (
+        max(record.parity.worst.values(), default=None) if record and record.parity else None
+    )
+    row |= _score(record.score if record else None)
+    if record:
+        row |= record.phases
+        row |= record.memory
+    return row
+
+
+def _score(score: Score | None) -> dict[str, Any]:
+    finals = final_scores(score) if score else ()
+    return {
+        "metric": score and score.metric,
+        "higher_is_better": score and score.higher_is_better,
+        "score_mean": sum(finals) / len(finals) if finals else None,
+        "score_min": min(finals, default=None),
+        "score_max": max(finals, default=None),
+        "seeds": len(finals) if score else None,
+        "trivial": score and score.trivial,
+        "trivial_name": score and score.trivial_name,
+        "simple": score and score.simple,
+        "simple_name": score and score.simple_name,
+        "trained_on": score and score.trained_on,
+        "follows": score and score.follows,
+    }
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """A hundred thousand small values and no cycle among them: looking for cycles costs a third."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def final_scores(score: Score) -> tuple[float, ...]:
+    """The last score of every seed; NaN for a seed that diverged before its first evaluation."""
+    return tuple(_final(curve) for curve in score.curves)
+
+
+def _final(curve: Curve) -> float:
+    return curve.scores[-1] if curve.scores else math.nan

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rnnbench.contracts import Merge, Optimizer, TrainingSpec
@@ -88,7 +88,7 @@ class Case:
     @property
     def key(self) -> str:
         """Identifies the case in every file: readable axes, then a digest of all fields."""
-        digest = hashlib.sha256(repr(sorted(asdict(self).items())).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
         return (
             f"{self.task}-T{self.length}-{self.cell}-H{self.hidden}-"
             f"{self.backend}-{self.implementation}-{self.device}-{digest}"

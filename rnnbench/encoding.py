@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +19,9 @@ from rnnbench.errors import RequestError
 from rnnbench.records import Block, Record, Run
 
 Line = TypeVar("Line", Record, Block, Run)
+
+ONE: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Record, Block, Run)}
+MANY: dict[type, TypeAdapter[Any]] = {Record: TypeAdapter(list[Record]), Block: TypeAdapter(list[Block])}
 
 
 def encode(value: Record | Block | Run) -> bytes:
@@ -41,7 +43,7 @@ def decode(kind: type[Line], line: bytes) -> Line:
     what is expected; the caller knows where the line stands.
     """
     try:
-        value = _validate(kind, line)
+        value: Line = ONE[kind].validate_json(line, strict=_finite(line), extra="forbid")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -57,14 +59,10 @@ def decode_all(kind: type[Line], lines: Sequence[bytes]) -> list[Line] | None:
     """All lines in one go, several times faster than one by one; None where any of them is refused."""
     try:
         content = b"[" + b",".join(lines) + b"]"
-        values = _list_adapter(kind).validate_json(content, strict=_finite(content), extra="forbid")
+        values: list[Line] = MANY[kind].validate_json(content, strict=_finite(content), extra="forbid")
     except ValidationError:
         return None
     return values if len(values) == len(lines) and all(map(_possible, values)) else None
-
-
-def _validate(kind: type[Line], line: bytes) -> Line:
-    return _adapter(kind).validate_json(line, strict=_finite(line), extra="forbid")
 
 
 def _finite(content: bytes) -> bool:
@@ -74,16 +72,6 @@ def _finite(content: bytes) -> bool:
 
 def _possible(value: Record | Block | Run) -> bool:
     return not isinstance(value, Block) or (value.loops > 0 and 0 < value.seconds < math.inf)
-
-
-@cache
-def _adapter(kind: type[Line]) -> TypeAdapter[Line]:
-    return TypeAdapter(kind)
-
-
-@cache
-def _list_adapter(kind: type[Line]) -> TypeAdapter[list[Line]]:
-    return TypeAdapter(list[kind])  # type: ignore[valid-type]
 
 
 def _plain(value: Any) -> Any:

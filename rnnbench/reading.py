@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,16 +122,15 @@ def _lines(path: Path, kind: type[Line], problems: list[str]) -> list[Line]:
         problems.append(f"{path.name}: cannot be read: {error.strerror}")
         return []
     *whole, rest = content.split(b"\n")
-    values = decode_all(kind, whole)
-    if values is None:
-        values = []
+    found = decode_all(kind, whole)
+    values: list[Line] = [] if found is None else found
+    if found is None:
         for number, line in enumerate(whole, start=1):
             try:
                 values.append(decode(kind, line))
             except RequestError as error:
                 problems.append(f"{path.name}:{number}: {error}")
-    try:
+    with suppress(RequestError):
         # what follows the last newline is the line in hand at a kill, whole or not
-        return [*values, decode(kind, rest)]
-    except RequestError:
-        return values
+        values.append(decode(kind, rest))
+    return values

@@ -90,21 +90,25 @@ def ratio(ours: Samples, theirs: Samples, confidence: float = CONFIDENCE) -> Int
 
 
 def ranks(samples: Mapping[Name, Samples], confidence: float = CONFIDENCE) -> dict[Name, int]:
-    """Rank of every case of a group, quickest first, in the order of the ranks.
+    """Rank of every case of a group: one more than the number of cases that are shown to be faster.
 
-    A case shares the rank of the one that opened it where the interval of their ratio includes 1, and
-    opens the next otherwise (1, 1, 3: as many stand before a case as its rank says). Without an interval
-    nothing is shared: the ranks of a screening are the order of the estimates and no more.
+    Shown means that the interval of the ratio lies above 1; where it includes 1, neither stands before
+    the other. Where there is no interval, the order of the estimates decides: the ranks of a screening
+    are that order and no more. The result is in the order of rank, then of time.
     """
-    order = sorted(samples, key=lambda name: estimate(samples[name], confidence).value)
-    found: dict[Name, int] = {}
-    opener = None
-    for position, name in enumerate(order, start=1):
-        if opener is not None and same(ratio(samples[name], samples[opener], confidence)):
-            found[name] = found[opener]
-        else:
-            found[name], opener = position, name
-    return found
+    times = {name: estimate(each, confidence).value for name, each in samples.items()}
+    found = {
+        name: 1 + sum(_slower(each, other, confidence) for key, other in samples.items() if key != name)
+        for name, each in samples.items()
+    }
+    return dict(sorted(found.items(), key=lambda item: (item[1], times[item[0]])))
+
+
+def _slower(ours: Samples, theirs: Samples, confidence: float) -> bool:
+    between = ratio(ours, theirs, confidence)
+    if between is None:
+        return estimate(ours).value > estimate(theirs).value
+    return (between.value if between.low is None else between.low) > 1.0
 
 
 def same(interval: Interval | None) -> bool:

@@ -1,0 +1,181 @@
+"""Who is fastest, group by group: cases that compute the same function and were timed in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from rnnbench.reading import RunResults, Timings
+from rnnbench.records import TIMED, Case, Measure, Record, Score
+from rnnbench.report.words import labels, phase_of, safe
+from rnnbench.stats import Interval, estimate, ranks, ratio
+from rnnbench.tidy import final_scores
+
+NAMED = ("task", "length", "cell", "backend", "implementation", "device", "measure")
+WORDS = {"hidden": "H", "batch": "B", "layers": "layers", "threads": "threads"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case in its group. ``rank`` is None for a case that is shown but not ranked.
+
+    ``times`` has every timed phase; ``to_best`` is this case ÷ the best of the group in the phase by
+    which the group is ranked, 1 for the best itself; both are None where nothing was timed.
+    """
+
+    label: str
+    record: Record
+    rank: int | None
+    times: dict[Measure, Interval]
+    to_best: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A group, its best first, what is not ranked last. ``score`` is what its network learned."""
+
+    task: str
+    length: int
+    cell: str
+    other: str
+    phase: Measure | None
+    rows: tuple[Row, ...]
+    score: Score | None
+    score_ranked: bool
+
+    @property
+    def title(self) -> str:
+        """task · T 20 · cell, and what else tells this group from the others."""
+        parts = (safe(self.task, 60), f"T {self.length}", safe(self.cell, 60), self.other)
+        return " · ".join(part for part in parts if part)
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The rows that have a rank."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def screening(self) -> bool:
+        """Whether some ratio to the best has no interval, so that nothing may be concluded."""
+        return any(row.to_best is None or row.to_best.screening for row in self.ranked[1:])
+
+
+def rank_groups(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Ranking, ...]:
+    """The groups of a run by task, cell and length. Only ``ok`` cases have a rank.
+
+    ``unranked`` names the tasks that are negative controls: their times are ranked, their scores never.
+    """
+    timings = results.timings()
+    names = labels([record.case for record in results.records])
+    scores = scores_by_network(results.records)
+    varying = varying_fields([record.case for record in results.records])
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in results.records:
+        groups.setdefault(record.case.group, []).append(record)
+    found = []
+    for records in groups.values():
+        case = records[0].case
+        phase = phase_of(record.case for record in records)
+        rows = _rows(records, phase, timings, names)
+        score = scores.get(case.network)
+        other = describe(case, varying)
+        ranked = case.task not in unranked
+        found.append(Ranking(case.task, case.length, case.cell, other, phase, rows, score, ranked))
+    return tuple(sorted(found, key=lambda group: (group.task, group.cell, group.length, group.other)))
+
+
+def ranking(results: RunResults, unranked: Sequence[str] = ()) -> pd.DataFrame:
+    """``rank_groups`` as one tidy table: a row per case, groups in order, the best of each first."""
+    rows = []
+    for group in rank_groups(results, unranked):
+        finals = final_scores(group.score) if group.score else ()
+        for row in group.rows:
+            case = row.record.case
+            time = row.times.get(group.phase) if group.phase else None
+            rows.append(
+                {
+                    "group": group.title,
+                    "task": case.task,
+                    "length": case.length,
+                    "cell": case.cell,
+                    "backend": case.backend,
+                    "implementation": case.implementation,
+                    "device": case.device,
+                    "status": row.record.status,
+                    "rank": row.rank,
+                    "phase": group.phase,
+                    "time_s": time and time.value,
+                    "time_low_s": time and time.low,
+                    "time_high_s": time and time.high,
+                    "ratio": row.to_best and row.to_best.value,
+                    "ratio_low": row.to_best and row.to_best.low,
+                    "ratio_high": row.to_best and row.to_best.high,
+                    "score_mean": sum(finals) / len(finals) if finals else None,
+                    "score_min": min(finals, default=None),
+                    "score_max": max(finals, default=None),
+                    "score_ranked": group.score_ranked,
+                    "peak_bytes": peak_bytes(row.record),
+                    "reason": row.record.reason,
+                    "findings": "; ".join(finding.word for finding in row.record.findings),
+                    "key": case.key,
+                }
+            )
+    return pd.DataFrame.from_records(rows).astype({"rank": "Int64"}) if rows else pd.DataFrame()
+
+
+def scores_by_network(records: Sequence[Record]) -> dict[tuple[Any, ...], Score]:
+    """What each network learned: of the case that was trained, or of one that quotes it."""
+    found: dict[tuple[Any, ...], Score] = {}
+    for record in records:
+        if record.score is None or record.status == "mismatch":
+            continue
+        trained = record.score.trained_on == record.case.key
+        if trained or record.case.network not in found:
+            found[record.case.network] = record.score
+    return found
+
+
+def peak_bytes(record: Record) -> int | None:
+    """Peak memory of the device where it has its own, else of the host."""
+    return record.memory.get("device_peak_bytes", record.memory.get("host_peak_bytes"))
+
+
+def varying_fields(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Fields, apart from those that titles and labels name anyway, in which cases differ."""
+    fields = [name for name in Case.__dataclass_fields__ if name not in NAMED]
+    return tuple(name for name in fields if len({getattr(case, name) for case in cases}) > 1)
+
+
+def describe(case: Case, fields: Sequence[str]) -> str:
+    """The given fields of a case in words."""
+    parts = []
+    for name in fields:
+        value = getattr(case, name)
+        if name == "train":
+            parts.append(f"{value.optimizer} {value.lr:g}, {value.steps} steps")
+        else:
+            parts.append(f"{WORDS.get(name, name.replace('_', ' '))} {safe(value, 60)}")
+    return " · ".join(parts)
+
+
+def _rows(
+    records: Sequence[Record], phase: Measure | None, timings: Timings, names: dict[str, str]
+) -> tuple[Row, ...]:
+    samples = {
+        record.case.key: timings[record.case.key, phase]
+        for record in records
+        if phase and record.status == "ok" and (record.case.key, phase) in timings
+    }
+    order = ranks(samples)
+    best = min(order, key=lambda key: estimate(samples[key]).value, default=None)
+    rows = []
+    for record in records:
+        key = record.case.key
+        measured = {each: estimate(timings[key, each]) for each in TIMED if (key, each) in timings}
+        to_best = ratio(samples[key], samples[best]) if best is not None and key in samples else None
+        rows.append(Row(names[key], record, order.get(key), measured, to_best))
+    place = {key: position for position, key in enumerate(order)}
+    return tuple(sorted(rows, key=lambda row: (place.get(row.record.case.key, len(place)), row.label)))

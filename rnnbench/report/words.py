@@ -1,0 +1,126 @@
+"""Numbers and names as a person reads them. Names come from suites and plugins and may be hostile."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from rnnbench.records import TIMED, Case, Measure
+from rnnbench.stats import Interval
+
+PHASES: dict[Measure, str] = {
+    "forward": "forward pass",
+    "gradients": "forward and backward",
+    "train_step": "training step",
+}
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+ZERO_WIDTH_JOINER = "\u200d"
+MISSING = "–"
+
+
+def safe(text: object, limit: int = 2_000) -> str:
+    """Text on one line that shows what it holds: controls, marks of direction and the like as escapes.
+
+    Markup is not touched: who prints knows what must be escaped there.
+    """
+    shown = str(text)
+    if len(shown) > limit:
+        shown = shown[: limit - 1] + "…"
+    return "".join(character if _visible(character) else _escaped(character) for character in shown)
+
+
+def seconds(value: float | None, unit: str | None = None) -> str:
+    """Three digits and a unit; ``unit`` fixes it, so that a column of numbers compares."""
+    if value is None or not math.isfinite(value):
+        return MISSING if value is None or math.isnan(value) else "∞"
+    unit = unit or unit_of([value])
+    scale = next(scale for scale, name in UNITS if name == unit)
+    return f"{digits(value / scale)} {unit}"
+
+
+def unit_of(values: Iterable[float]) -> str:
+    """The unit in which the smallest of ``values`` has a digit before the point."""
+    smallest = min((value for value in values if value > 0), default=1.0)
+    return next((name for scale, name in UNITS if smallest >= scale), "ns")
+
+
+def digits(value: float | None) -> str:
+    """At least three significant digits, never an exponent where a person would write none."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value != 0 and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.2e}"
+    if abs(value) >= 100 or value == 0:
+        return f"{value:.0f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in powers of 1024."""
+    if value is None:
+        return MISSING
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.2f} GiB"
+
+
+def times(value: float | None) -> str:
+    """A ratio."""
+    return MISSING if value is None else f"{digits(value)}×"
+
+
+def bounds(interval: Interval | None, unit: str | None = None) -> str:
+    """The bounds of a time (``unit`` given) or of a ratio; empty for a screening."""
+    if interval is None or interval.low is None:
+        return ""
+    if unit is None:
+        return f"{digits(interval.low)}–{digits(interval.high)}"
+    return f"{seconds(interval.low, unit).split()[0]}–{seconds(interval.high, unit)}"
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """a, b and c."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """1 case, 2 cases."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def lengths(values: Iterable[int]) -> str:
+    """T 20, 50 and 100."""
+    return f"T {listed([str(value) for value in sorted(set(values))])}"
+
+
+def labels(cases: Sequence[Case]) -> dict[str, str]:
+    """Case key -> who computes it: backend, implementation, and the device where they differ."""
+    several = len({case.device for case in cases}) > 1
+    return {
+        case.key: safe(
+            f"{case.backend} {case.implementation}{f' {case.device}' if several else ''}", limit=60
+        )
+        for case in cases
+    }
+
+
+def phase_of(cases: Iterable[Case]) -> Measure | None:
+    """The phase by which cases are ranked: the most that was measured of them."""
+    measured = {measure for case in cases for measure in case.measure}
+    return next((phase for phase in reversed(TIMED) if phase in measured), None)
+
+
+def _visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return character == ZERO_WIDTH_JOINER or category not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _escaped(character: str) -> str:
+    return "↵" if character == "\n" else f"\\u{ord(character):04x}"

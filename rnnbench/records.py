@@ -124,7 +124,8 @@ class Curve:
     """One seed's training: loss of every step, and the metric at each evaluation.
 
     ``steps``/``scores`` are parallel: the score after so many updates. ``loss`` is averaged
-    over the steps since the previous evaluation. ``stopped``: "budget" or "target".
+    over the steps since the previous evaluation. ``stopped``: "steps" (all were done), "target" or
+    "budget".
     """
 
     seed: int
@@ -206,7 +207,8 @@ class Run:
     """run.json: all that holds for every record of a run.
 
     ``environments`` maps a backend to {"versions": {...}, "settings": {...}, "devices": [...]};
-    ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...).
+    ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...). ``spent_s`` says
+    where the wall time went: seconds by kind of request, and "total".
     """
 
     name: str
@@ -222,5 +224,6 @@ class Run:
     environments: Mapping[str, Mapping[str, Any]]
     findings: tuple[Finding, ...] = ()
     finished: str = ""
+    spent_s: Mapping[str, float] = field(default_factory=dict)
     format: int = FORMAT
     protocol: int = PROTOCOL

@@ -82,8 +82,10 @@ def time_major(spec: NetworkSpec, batch: Batch) -> Batch:
     return replace(batch, inputs=np.swapaxes(batch.inputs, 0, 1), targets=targets)
 
 
-def reference_answers(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch) -> Answers:
-    """The oracle's answers, in float64."""
+def reference_answers(
+    cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch, steps: int = PROBE_STEPS
+) -> Answers:
+    """The oracle's answers, in float64; ``trained`` after so many SGD steps."""
     ops = NumpyOps()
     data = time_major(spec, batch)
 
@@ -96,9 +98,10 @@ def reference_answers(cell: Cell, spec: NetworkSpec, parameters: Parameters, bat
     loss, gradients = value_and_grad(loss_of)(start)
     trained = start
     step = gradients
-    for _ in range(PROBE_STEPS):
+    for number in range(steps):
         trained = {name: value - PROBE_TRAINING.lr * step[name] for name, value in trained.items()}
-        _, step = value_and_grad(loss_of)(trained)
+        if number < steps - 1:
+            _, step = value_and_grad(loss_of)(trained)
     if spec.readout == "each":
         outputs = np.swapaxes(outputs, 0, 1)
     return Answers(outputs, state, float(loss), gradients, trained)

@@ -1,0 +1,4 @@
+"""Conductor (parent), worker (child) and the protocol between them.
+
+The parent never measures and never imports a framework; the child never decides.
+"""

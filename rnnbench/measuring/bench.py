@@ -1,0 +1,265 @@
+"""A worker's bench: the networks that are built in it, and what is done with them on request.
+
+All clocks of rnnbench are read in this file. Everything that is decided (what, how often, in
+which order) comes from the conductor.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rnnbench.cells.network import parameter_shapes
+from rnnbench.contracts import (
+    Batch,
+    Implementation,
+    Network,
+    NetworkSpec,
+    Parameters,
+    Session,
+    Settings,
+    Task,
+    TaskData,
+    TaskDeclaration,
+    TrainingSpec,
+)
+from rnnbench.errors import PluginError
+from rnnbench.measuring.memory import HostPeak
+from rnnbench.measuring.protocol import Message
+from rnnbench.plugins import Plugins, discover
+from rnnbench.reference import PROBE_TRAINING, ask, probe_batch, probe_parameters
+from rnnbench.tasks.declared import declare
+from rnnbench.training import initialise
+
+
+@dataclass(slots=True)
+class Built:
+    """A network at its task. ``data`` is a training batch on the device."""
+
+    network: Network
+    task: TaskData
+    size: int
+    seed: int
+    batch: Batch
+    data: Any
+    steps: int = 0
+    evaluation: list[tuple[Any, Batch]] = field(default_factory=list)
+
+
+def open_bench(
+    backend: str, settings: Mapping[str, Any], plugin_files: list[str], tasks: Sequence[Mapping[str, Any]]
+) -> tuple[Bench, Message]:
+    """Discover plugins and open the backend; the import is timed with the opening of the session."""
+    plugins = discover(plugin_files)
+    if backend not in plugins.backends:
+        reasons = [f"{plugin.name}: {plugin.reason}" for plugin in plugins.broken]
+        raise PluginError(f'no backend "{backend}" in this environment. {" ".join(reasons)}'.strip())
+    start = time.perf_counter()
+    session = plugins.backends[backend].open(Settings(**settings), plugins.cells)
+    import_s = time.perf_counter() - start
+    declared = {str(t["name"]): declare(TaskDeclaration(**t)) for t in tasks}
+    bench = Bench(session, backend, plugins, {**plugins.tasks, **declared})
+    return bench, {
+        "import_s": import_s,
+        "devices": list(session.devices()),
+        "versions": session.versions(),
+        "settings": session.environment(),
+    }
+
+
+class Bench:
+    """Requests of the conductor, by name. Networks are kept under the conductor's own ids."""
+
+    def __init__(self, session: Session, backend: str, plugins: Plugins, tasks: Mapping[str, Task]) -> None:
+        self._session = session
+        self._backend = backend
+        self._plugins = plugins
+        self._tasks = tasks
+        self._built: dict[str, Built] = {}
+
+    def handlers(self) -> dict[str, Callable[..., Message]]:
+        """Request name -> method; every request's keys are the method's parameters."""
+        return {
+            "probe": self.probe,
+            "build": self.build,
+            "check": self.check,
+            "first": self.first,
+            "warm": self.warm,
+            "block": self.block,
+            "memory": self.memory,
+            "train": self.train,
+            "evaluate": self.evaluate,
+            "drop": self.drop,
+        }
+
+    def probe(self, spec: dict[str, Any], implementation: str, length: int, size: int, seed: int) -> Message:
+        """Answers of a fresh network to the parity probe."""
+        network_spec = NetworkSpec(**spec)
+        cell = self._plugins.cells[network_spec.cell]
+        parameters = probe_parameters(cell, network_spec, seed)
+        network = self._make(network_spec, parameters, PROBE_TRAINING, implementation)
+        answers = ask(network, probe_batch(cell, network_spec, length, size, seed))
+        return {
+            "path": network.path,
+            "outputs": answers.outputs,
+            "state": dict(answers.state),
+            "loss": answers.loss,
+            "gradients": dict(answers.gradients),
+            "trained": dict(answers.trained),
+        }
+
+    def build(
+        self,
+        id: str,
+        spec: dict[str, Any],
+        training: dict[str, Any],
+        implementation: str,
+        task: str,
+        length: int,
+        size: int,
+        init: str,
+        forget_bias: float,
+        seed: int,
+    ) -> Message:
+        """Build a network from the initial parameters of ``seed`` and put its first training batch."""
+        network_spec = NetworkSpec(**spec)
+        cell = self._plugins.cells[network_spec.cell]
+        parameters = initialise(cell, network_spec, init, forget_bias, seed)
+        data = self._tasks[task].prepare(length)
+        batch = data.batch(seed, 0, size)
+        start = time.perf_counter()
+        network = self._make(network_spec, parameters, TrainingSpec(**training), implementation)
+        build_s = time.perf_counter() - start
+        self._built[id] = Built(network, data, size, seed, batch, network.put(batch))
+        count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
+        return {"build_s": build_s, "path": network.path, "parameters": count}
+
+    def check(self, id: str) -> Message:
+        """Outputs, loss and gradients of the case's own network on its own batch, at the real shape."""
+        built = self._built[id]
+        outputs, state = built.network.fetch(built.network.forward(built.data))
+        loss, gradients = built.network.fetch(built.network.gradients(built.data))
+        return {"outputs": outputs, "state": state, "loss": float(loss), "gradients": gradients}
+
+    def first(self, id: str, phase: str) -> Message:
+        """The first call of a phase, alone: it holds tracing and compilation."""
+        network, call = self._call(id, phase)
+        start = time.perf_counter()
+        network.sync(call())
+        return {"seconds": time.perf_counter() - start, "path": network.path}
+
+    def warm(self, id: str, phase: str, at_least_s: float, at_least_calls: int, at_most_s: float) -> Message:
+        """Call until ``at_least`` both hold, counted anew after each compilation; ``at_most_s`` ends it."""
+        network, call = self._call(id, phase)
+        begin = start = time.perf_counter()
+        compiled, calls, times = network.compilations(), 0, []
+        while True:
+            before = time.perf_counter()
+            network.sync(call())
+            now = time.perf_counter()
+            calls += 1
+            times.append(now - before)
+            if network.compilations() != compiled:
+                compiled, calls, start, times = network.compilations(), 0, now, []
+            enough = calls >= at_least_calls and now - start >= at_least_s
+            if enough or now - begin >= at_most_s:
+                return {"calls": calls, "median_s": float(np.median(times)) if times else now - before}
+
+    def block(self, id: str, phase: str, loops: int) -> Message:
+        """One untimed primer call, then ``loops`` calls and one barrier under the clock."""
+        cpu_before = time.process_time()
+        network, call = self._call(id, phase)
+        network.sync(call())
+        compiled = network.compilations()
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            start = time.perf_counter()
+            for _ in range(loops):
+                value = call()
+            network.sync(value)
+            seconds = time.perf_counter() - start
+        finally:
+            if collecting:
+                gc.enable()
+        return {
+            "seconds": seconds,
+            "compiled": network.compilations() - compiled,
+            "cpu_before_s": cpu_before,
+            "cpu_after_s": time.process_time(),
+        }
+
+    def memory(self, id: str, phase: str) -> Message:
+        """Peak bytes of one call, in a pass of its own: the host's above what was in use, the device's."""
+        network, call = self._call(id, phase)
+        network.sync(call())
+        network.memory()
+        gc.collect()
+        with HostPeak() as host:
+            network.sync(call())
+        sizes = {"host_peak_bytes": host.peak_bytes, "device_peak_bytes": network.memory()}
+        return {name: size for name, size in sizes.items() if size is not None}
+
+    def train(self, id: str, steps: int, limit_s: float) -> Message:
+        """Up to ``steps`` updates on the task's batches; ends early after ``limit_s`` or at a NaN loss.
+
+        Returns the losses of the updates that were made, before each update.
+        """
+        built = self._built[id]
+        network = built.network
+        losses: list[Any] = []
+        start = time.perf_counter()
+        for _ in range(steps):
+            batch = built.task.batch(built.seed, built.steps, built.size)
+            loss = network.train_step(network.put(batch))
+            losses.append(float(network.fetch(loss)))
+            built.steps += 1
+            if not math.isfinite(losses[-1]) or time.perf_counter() - start > limit_s:
+                break
+        return {"losses": losses, "steps": built.steps, "seconds": time.perf_counter() - start}
+
+    def evaluate(self, id: str) -> Message:
+        """The task's metric over its held-out part, with the present parameters."""
+        built = self._built[id]
+        network = built.network
+        if not built.evaluation:
+            built.evaluation = [(network.put(b), b) for b in built.task.evaluation(max(built.size, 256))]
+
+        def outputs() -> Any:
+            for data, batch in built.evaluation:
+                y, _ = network.forward(data)
+                yield network.fetch(y), batch
+
+        return {"score": float(built.task.score(outputs()))}
+
+    def drop(self, id: str) -> Message:
+        """Forget a network and what it holds on the device."""
+        self._built.pop(id, None)
+        gc.collect()
+        return {}
+
+    def _make(
+        self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
+    ) -> Network:
+        plugged: Implementation | None = self._plugins.implementations.get(
+            (self._backend, spec.cell, implementation)
+        )
+        if plugged is not None:
+            return plugged.factory(self._session, spec, parameters, training)
+        return self._session.build(spec, parameters, training, implementation)
+
+    def _call(self, id: str, phase: str) -> tuple[Network, Callable[[], Any]]:
+        built = self._built[id]
+        network, data = built.network, built.data
+        calls: dict[str, Callable[[], Any]] = {
+            "forward": lambda: network.forward(data),
+            "gradients": lambda: network.gradients(data),
+            "train_step": lambda: network.train_step(data),
+        }
+        return network, calls[phase]

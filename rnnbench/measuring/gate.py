@@ -1,0 +1,80 @@
+"""The parity gate, from the parent's side: nothing is timed or trained before it has passed.
+
+Two checks: a small probe with hostile values (non-zero states and biases, NaN in the padding,
+three SGD steps), once for each distinct structure; and the case's own network on its own batch at
+the real shape, in its own dtype, for a kernel may change with size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rnnbench.contracts import Batch, Cell, NetworkSpec, TaskData
+from rnnbench.measuring.workers import Worker
+from rnnbench.records import Case, Parity
+from rnnbench.reference import (
+    Answers,
+    compare_answers,
+    probe_batch,
+    probe_parameters,
+    reference_answers,
+)
+from rnnbench.training import initialise
+
+PROBE_LENGTH, PROBE_SIZE = 7, 4
+
+
+class Gate:
+    """Keeps the reference's answers, so that each is computed once for all backends."""
+
+    def __init__(self, cells: Mapping[str, Cell]) -> None:
+        self._cells = cells
+        self._probes: dict[NetworkSpec, tuple[Batch, Answers]] = {}
+        self._shapes: dict[tuple[Any, ...], tuple[Batch, Answers]] = {}
+        self._passed: dict[tuple[Any, ...], Parity] = {}
+
+    def probe(self, worker: Worker, spec: NetworkSpec, implementation: str, limit_s: float) -> Parity:
+        """The small probe, once per structure, implementation and worker environment."""
+        key = (worker.key, spec, implementation)
+        if key not in self._passed:
+            cell = self._cells[spec.cell]
+            if spec not in self._probes:
+                parameters = probe_parameters(cell, spec)
+                batch = probe_batch(cell, spec, PROBE_LENGTH, PROBE_SIZE)
+                self._probes[spec] = batch, reference_answers(cell, spec, parameters, batch)
+            batch, expected = self._probes[spec]
+            reply = worker.ask(
+                "probe",
+                limit_s,
+                spec=asdict(spec),
+                implementation=implementation,
+                length=PROBE_LENGTH,
+                size=PROBE_SIZE,
+                seed=0,
+            )
+            reply.pop("path")
+            dtype = worker.key.settings.dtype
+            self._passed[key] = compare_answers(spec, expected, Answers(**reply), batch, dtype)
+        return self._passed[key]
+
+    def check(
+        self, worker: Worker, id: str, case: Case, spec: NetworkSpec, task: TaskData, limit_s: float
+    ) -> Parity:
+        """One batch at the real shape: outputs, state, loss and gradients of the network ``id``."""
+        key = (spec, case.network)
+        if key not in self._shapes:
+            cell = self._cells[spec.cell]
+            parameters = initialise(cell, spec, case.init, case.forget_bias, seed=0)
+            batch = task.batch(0, 0, case.batch)
+            self._shapes = {key: (batch, reference_answers(cell, spec, parameters, batch, steps=0))}
+        batch, expected = self._shapes[key]
+        given = Answers(**worker.ask("check", limit_s, id=id), trained=expected.trained)
+        return compare_answers(spec, expected, given, batch, case.dtype)
+
+
+def join(probe: Parity, check: Parity) -> Parity:
+    """Both checks as one outcome: the real shape's quantities are prefixed with "shape "."""
+    shaped = {f"shape {name}": ratio for name, ratio in check.worst.items() if name != "parameters"}
+    return Parity(dtype=probe.dtype, worst={**probe.worst, **shaped})

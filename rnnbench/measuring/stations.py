@@ -1,0 +1,205 @@
+"""A case at its worker: built, held to the reference, called for the first time, warmed up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rnnbench.contracts import Cell, NetworkSpec, Settings, Task, TaskShape
+from rnnbench.measuring.gate import Gate, join
+from rnnbench.measuring.protocol import Message
+from rnnbench.measuring.workers import Refused, Worker, WorkerDied, WorkerKey, Workers
+from rnnbench.records import TIMED, Case, Finding, Measure, Parity, Record, Status
+
+WARM_CALLS = 10
+WARM_AT_MOST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How much is measured: the numbers of measurement.md, and a time limit for each case that kills."""
+
+    rounds: int = 20
+    block_s: float = 0.020
+    warm_s: float = 1.0
+    case_limit_s: float = 300.0
+
+
+def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
+    """The static structure of a case's network."""
+    return NetworkSpec(
+        cell=case.cell,
+        input_size=case.embedding if shape.features is None else shape.features,
+        hidden=case.hidden,
+        output_size=shape.output_size,
+        readout=shape.readout,
+        loss=shape.loss,
+        layers=case.layers,
+        bidirectional=case.bidirectional,
+        vocab=shape.vocab,
+        lengths=shape.lengths,
+    )
+
+
+def worker_key(case: Case) -> WorkerKey:
+    """The worker that a case needs."""
+    return WorkerKey(case.backend, Settings(device=case.device, dtype=case.dtype, threads=case.threads))
+
+
+@dataclass(slots=True)
+class Station:
+    """What is known of a case while it is measured. ``used_s`` counts against the case's time limit."""
+
+    case: Case
+    spec: NetworkSpec
+    path: str = ""
+    parameters: int | None = None
+    parity: Parity | None = None
+    phases: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    compiled_in_blocks: int = 0
+    median_s: dict[Measure, float] = field(default_factory=dict)
+    used_s: float = 0.0
+
+    def record(self, status: Status, reason: str = "", findings: tuple[Finding, ...] = ()) -> Record:
+        """All of this as a record."""
+        return Record(
+            case=self.case,
+            status=status,
+            reason=reason,
+            path=self.path,
+            parameters=self.parameters,
+            parity=self.parity,
+            phases=dict(self.phases),
+            memory=dict(self.memory),
+            findings=findings,
+        )
+
+
+class Floor:
+    """Puts cases at their workers and speaks to them, within each case's time limit."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        gate: Gate | None,
+        cells: Mapping[str, Cell],
+        tasks: Mapping[str, Task],
+        protocol: Protocol,
+    ) -> None:
+        self._workers = workers
+        self._gate = gate
+        self._cells = cells
+        self._tasks = tasks
+        self.protocol = protocol
+        self.spent_s: dict[str, float] = {}
+
+    def station(self, case: Case) -> Station:
+        """The case before anything has been done for it. Raises what the task's ``prepare`` raises."""
+        return Station(case, network_spec(case, self._tasks[case.task].prepare(case.length).shape))
+
+    def worker(self, case: Case) -> Worker:
+        """The case's worker, started if need be. Raises Refused."""
+        return self._workers.of(worker_key(case))
+
+    def ask(self, station: Station, do: str, **request: Any) -> Message:
+        """One request for a case. Raises Refused; after WorkerDied the worker is forgotten."""
+        worker = self.worker(station.case)
+        remaining_s = self.protocol.case_limit_s - station.used_s
+        start = time.monotonic()
+        try:
+            return worker.ask(do, max(1.0, remaining_s), **request)
+        except WorkerDied as died:
+            self._workers.forget(worker.key)
+            if died.status == "timeout":
+                raise WorkerDied(
+                    "timeout",
+                    f"the limit of {self.protocol.case_limit_s:.0f} s for a case was over during {do}",
+                ) from None
+            raise
+        finally:
+            self._spend(station, do, start)
+
+    def _spend(self, station: Station, what: str, start: float) -> None:
+        seconds = time.monotonic() - start
+        station.used_s += seconds
+        self.spent_s[what] = self.spent_s.get(what, 0.0) + seconds
+
+    def build(self, station: Station, id: str, seed: int = 0) -> None:
+        """Build the case's network under ``id`` with the initial parameters of ``seed``."""
+        case = station.case
+        reply = self.ask(
+            station,
+            "build",
+            id=id,
+            spec=asdict(station.spec),
+            training=asdict(case.train.spec),
+            implementation=case.implementation,
+            task=case.task,
+            length=case.length,
+            size=case.batch,
+            init=case.init,
+            forget_bias=case.forget_bias,
+            seed=seed,
+        )
+        station.phases.setdefault("build_s", reply["build_s"])
+        station.path, station.parameters = reply["path"], reply["parameters"]
+
+    def prove(self, station: Station) -> None:
+        """The parity gate. Raises Refused with status ``mismatch``."""
+        assert self._gate is not None
+        case, worker = station.case, self.worker(station.case)
+        start = time.monotonic()
+        limit_s = self.protocol.case_limit_s
+        task = self._tasks[case.task].prepare(case.length)
+        try:
+            probe = self._gate.probe(worker, station.spec, case.implementation, limit_s)
+            check = self._gate.check(worker, case.key, case, station.spec, task, limit_s)
+        except WorkerDied:
+            self._workers.forget(worker.key)
+            raise
+        finally:
+            self._spend(station, "prove", start)
+        station.parity = join(probe, check)
+        if not station.parity.passed:
+            wrong = [f"{name} {r:.3g}" for name, r in station.parity.worst.items() if not r <= 1.0]
+            raise Refused(
+                "mismatch",
+                f"not the function of the {case.dtype} reference; error / tolerance: {', '.join(wrong)}",
+            )
+
+    def start(self, station: Station, *, prove: bool) -> None:
+        """Build, first calls, gate, warm-up: everything before the rounds."""
+        phases = timed_phases(station.case)
+        self.build(station, station.case.key)
+        for phase in phases:
+            if phase != "train_step":
+                self._first(station, phase)
+        if prove:
+            # before the first update, which moves the parameters away from the reference's
+            self.prove(station)
+        if "train_step" in phases:
+            self._first(station, "train_step")
+        for phase in phases:
+            warm = self.ask(
+                station,
+                "warm",
+                id=station.case.key,
+                phase=phase,
+                at_least_s=self.protocol.warm_s,
+                at_least_calls=WARM_CALLS,
+                at_most_s=WARM_AT_MOST_S,
+            )
+            station.median_s[phase] = warm["median_s"]
+
+    def _first(self, station: Station, phase: Measure) -> None:
+        first = self.ask(station, "first", id=station.case.key, phase=phase)
+        station.phases.setdefault(f"first_{phase}_s", first["seconds"])
+        station.path = first["path"]
+
+
+def timed_phases(case: Case) -> list[Measure]:
+    """The phases of a case that are timed in rounds."""
+    return [phase for phase in TIMED if phase in case.measure]

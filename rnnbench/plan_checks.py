@@ -1,0 +1,111 @@
+"""What must hold before a suite is expanded: its names exist, and its parts do not contradict each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+from rnnbench.contracts import Task
+from rnnbench.errors import PluginError, RequestError, nearest
+from rnnbench.plugins import FIRST_PARTY, Plugins
+from rnnbench.provisions import IMPLEMENTATIONS
+from rnnbench.suite import Suite, Values
+from rnnbench.suite_declarations import declared_task
+from rnnbench.suite_format import shown
+
+MAX_CASES = 100_000
+_PROVIDED = ("backend", "implementation", "device")
+
+
+def all_tasks(suite: Suite, plugins: Plugins) -> dict[str, Task]:
+    """The tasks of plugins and those that the suite declares.
+
+    Raises ``RequestError`` where one would hide another, and for what ``declared_task`` refuses.
+    """
+    tasks = dict(plugins.tasks)
+    for name, declaration in suite.tasks.items():
+        path = ("tasks", name)
+        if name in plugins.tasks:
+            origin = plugins.origins.get(("task", name), "a plugin")
+            raise suite.error(path, f"{origin} has a task of this name already; choose another")
+        try:
+            tasks[name] = declared_task(declaration)
+        except RequestError as error:
+            raise suite.error(path, str(error)) from None
+    return tasks
+
+
+def check_names(suite: Suite, plugins: Plugins, tasks: Collection[str]) -> None:
+    """Raise ``RequestError`` for the first task, cell, backend or implementation that nobody gives."""
+    broken = {plugin.name for plugin in plugins.broken}
+    known: dict[str, Collection[str]] = {
+        "task": tasks,
+        "cell": plugins.cells,
+        "backend": {*plugins.backends, *FIRST_PARTY, *broken},
+        "implementation": _known_implementations(plugins),
+    }
+    for row in (suite.axes, *suite.include, *suite.exclude):
+        for axis in known:
+            for name in row.values.get(axis, ()):
+                if name not in known[axis]:
+                    raise suite.error(suite.path_of(row, axis, name), _no(axis, name, known[axis], plugins))
+    for axis, names in known.items():
+        default = suite.defaults.get(axis)
+        if default is not None and default not in names:
+            raise suite.error(("defaults", axis), _no(axis, default, names, plugins))
+
+
+def check_excluded(suite: Suite, product: Values) -> None:
+    """Raise ``RequestError`` for an ``exclude`` value that no case of the product has.
+
+    Axes that backends decide are left alone, and so is an axis that the command line replaced.
+    """
+    for row in suite.exclude:
+        for axis, values in row.values.items():
+            if axis in _PROVIDED or suite.from_command_line(axis):
+                continue
+            for value in values:
+                if value not in product[axis]:
+                    said = f"no case of axes has {shown(value)} here. {_among(value, product[axis])}"
+                    raise suite.error(suite.path_of(row, axis, value), said)
+
+
+def check_size(suite: Suite, rows: Sequence[Values]) -> None:
+    """Raise ``RequestError`` before a product is expanded that nobody could run."""
+    count = sum(math.prod(max(1, len(values)) for values in row.values()) for row in rows)
+    if count > MAX_CASES:
+        message = f"{count:,} cases, before exclude. A plan has at most {MAX_CASES:,}; shorten an axis"
+        raise suite.error(("axes",), message)
+
+
+def check_score_on(suite: Suite, plugins: Plugins, planned: Collection[str]) -> None:
+    """Raise ``RequestError`` for a backend in ``score_on`` on which no case runs."""
+    for index, name in enumerate(suite.score_on if isinstance(suite.score_on, tuple) else ()):
+        if name not in planned:
+            message = f"no case runs on backend {shown(name)}. {_among(name, [*planned, 'fastest', 'all'])}"
+            raise suite.error(("defaults", "score_on", index), message)
+
+
+def _known_implementations(plugins: Plugins) -> set[str]:
+    names = {*IMPLEMENTATIONS, *(name for _, _, name in plugins.implementations)}
+    for backend in plugins.backends:
+        for cell in plugins.cells:
+            try:
+                names.update(plugins.implementations_of(backend, cell))
+            except PluginError:
+                continue  # its cases are refused with this error as the reason
+    return names
+
+
+def _no(axis: str, name: object, known: Collection[str], plugins: Plugins) -> str:
+    message = f"no {axis} {shown(name)}. {nearest(name, known)}"
+    if plugins.broken:
+        reasons = "; ".join(f"{plugin.distribution} ({plugin.reason})" for plugin in plugins.broken)
+        message += f" Broken plugins: {reasons}"
+    return message
+
+
+def _among(value: object, allowed: Collection[object]) -> str:
+    if isinstance(value, str):
+        return nearest(value, map(str, allowed))
+    return f"Allowed: {', '.join(str(item) for item in allowed)}."

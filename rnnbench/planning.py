@@ -1,0 +1,185 @@
+"""Suite -> Plan: every case that will be measured, and every one that cannot be, with its reason.
+
+A plan depends only on the suite, the plugins and the devices that it is given: it never imports a
+framework, never opens a device, and never reads the data of a task (``check`` does that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from typing import Any, NamedTuple
+
+from rnnbench.contracts import Task
+from rnnbench.errors import RequestError, Unavailable, nearest
+from rnnbench.plan_checks import all_tasks, check_excluded, check_names, check_score_on, check_size
+from rnnbench.plugins import Plugins, availability
+from rnnbench.provisions import Devices, Provider
+from rnnbench.records import Case, Status
+from rnnbench.suite import Row, Suite, Value, Values
+from rnnbench.suite_format import AXES
+from rnnbench.suite_overrides import Overrides, override
+
+_PLAIN = tuple(axis for axis in AXES if axis not in ("backend", "implementation", "device"))
+_CASE_DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(Case)}
+
+
+class Refused(NamedTuple):
+    """A planned case that will not run, and what its record will say."""
+
+    case: Case
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``suite`` is the one that was planned, the command line's changes included.
+
+    ``tasks`` holds all tasks by name, declared ones included. ``assumed`` names the device words (auto,
+    all) that were read as cpu. ``lengths``: (task, length) of every case -> the row that asks for it.
+    """
+
+    suite: Suite
+    cases: tuple[Case, ...]
+    refused: tuple[Refused, ...] = ()
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+    lengths: Mapping[tuple[str, int], Row] = field(default_factory=dict)
+
+
+def plan(
+    suite: Suite, plugins: Plugins, *, overrides: Overrides | None = None, devices: Devices | None = None
+) -> Plan:
+    """All cases of a suite. Cases that are compared stand together: backends vary fastest.
+
+    ``exclude`` takes cases out of the product of ``axes``; ``include`` rows are added after it.
+
+    ``devices`` decides the words auto (the first that is not cpu, else cpu) and all, and refuses a device
+    that a backend does not report. Only a worker can ask a framework for its devices; without them (None,
+    or a backend left out) both words are read as cpu, which ``Plan.assumed`` says, and a device that is
+    named stays for the worker to find or refuse. ``needs_devices`` tells beforehand whether to ask.
+
+    Raises ``RequestError``, located in the suite or at the command-line option, for a name that does not
+    exist, for settings that contradict each other, and where no case is left.
+    """
+    overrides = overrides or Overrides()
+    suite = override(suite, overrides)
+    tasks = all_tasks(suite, plugins)
+    check_names(suite, plugins, tasks)
+    rows = [(row, _complete(suite, row, plugins, tasks)) for row in (suite.axes, *suite.include)]
+    check_excluded(suite, rows[0][1])
+    check_size(suite, [values for _, values in rows])
+    provider = Provider(plugins, devices or {})
+    kept: dict[str, tuple[Row, Refused]] = {}
+    for row, values in rows:
+        for planned in _expand(suite, values, provider):
+            if row is suite.axes and _is_excluded(planned.case, suite):
+                continue
+            key = planned.case.key
+            if kept.setdefault(key, (row, planned))[1].case != planned.case:
+                raise RequestError(f"two cases have the key {key}; leave one of them out", where=suite.name)
+    if not kept:
+        raise suite.error(("exclude",), "takes out every case; nothing is left to measure")
+    check_score_on(suite, plugins, {planned.case.backend for _, planned in kept.values()})
+    selected = [it for key, it in kept.items() if overrides.select in key]
+    if not selected:
+        message = f"none of {len(kept):,} cases has this in its key, such as {next(iter(kept))}"
+        raise RequestError(message, where=f"-k {overrides.select}")
+    lengths: dict[tuple[str, int], Row] = {}
+    for row, planned in selected:
+        if planned.status == "ok":
+            lengths.setdefault(_at(planned.case), row)
+    return Plan(
+        suite=suite,
+        cases=tuple(planned.case for _, planned in selected if planned.status == "ok"),
+        refused=tuple(planned for _, planned in selected if planned.status != "ok"),
+        tasks=tasks,
+        assumed=provider.assumed,
+        lengths=lengths,
+    )
+
+
+def needs_devices(suite: Suite, overrides: Overrides | None = None) -> bool:
+    """Whether a case may run elsewhere than on the cpu, so that backends should be asked for devices."""
+    suite = override(suite, overrides or Overrides())
+    inherited = suite.axes.values.get("device", (suite.defaults.get("device", "cpu"),))
+    return any({*row.values.get("device", inherited)} != {"cpu"} for row in (suite.axes, *suite.include))
+
+
+def check(plan: Plan) -> Plan:
+    """Prepare the data of every task at every length, once, before anything is measured.
+
+    Raises ``RequestError`` at the suite's line for a length that a task's data cannot give. Cases whose
+    data is not here become ``skipped``, those whose task fails otherwise ``failed``.
+    """
+    lost: dict[tuple[str, int], tuple[Status, str]] = {}
+    for (task, length), row in plan.lengths.items():
+        try:
+            plan.tasks[task].prepare(length)
+        except RequestError as error:
+            path = plan.suite.path_of(row, "length", length)
+            raise plan.suite.error(path, f'task "{task}" at length {length}: {error}') from None
+        except Unavailable as error:
+            lost[task, length] = "skipped", str(error)
+        except Exception as error:  # a plugin's task may raise anything; the others go on
+            lost[task, length] = "failed", f'task "{task}": {type(error).__name__}: {error}'
+    refused = [Refused(case, *lost[case.task, case.length]) for case in plan.cases if _at(case) in lost]
+    cases = tuple(case for case in plan.cases if _at(case) not in lost)
+    return replace(plan, cases=cases, refused=(*plan.refused, *refused))
+
+
+def _at(case: Case) -> tuple[str, int]:
+    return case.task, case.length
+
+
+def _complete(suite: Suite, row: Row, plugins: Plugins, tasks: Mapping[str, Task]) -> Values:
+    """Every axis of a row: its own values, else those of axes, of defaults, or of a case."""
+    values: dict[str, tuple[Value, ...]] = {
+        **{axis: (_CASE_DEFAULTS[axis],) for axis in _PLAIN if axis not in ("task", "length", "cell")},
+        "implementation": (),
+        "device": ("cpu",),
+        **({"task": tuple(suite.tasks)} if suite.tasks else {}),
+        **{axis: (value,) for axis, value in suite.defaults.items()},
+        **suite.axes.values,
+        **row.values,
+    }
+    known = {"task": nearest("", tasks), "cell": nearest("", plugins.cells), "length": "Give [20, 100], say."}
+    for axis, said in known.items():
+        if axis not in values:
+            raise suite.error((*row.path, axis), f"is missing. {said}")
+    if "backend" not in values:
+        values["backend"] = _installed(suite, plugins)
+    return values
+
+
+def _installed(suite: Suite, plugins: Plugins) -> tuple[str, ...]:
+    backends = plugins.backends
+    installed = tuple(name for name in backends if availability(backends[name])[0] is not None)
+    if not installed:
+        message = "no backend is installed. Install one with: pip install rnnbench-torch"
+        raise suite.error(("axes", "backend"), message)
+    return installed
+
+
+def _expand(suite: Suite, values: Values, provider: Provider) -> Iterator[Refused]:
+    for combination in product(*(values[axis] for axis in _PLAIN)):
+        plain: dict[str, Any] = dict(zip(_PLAIN, combination, strict=True))
+        for backend in values["backend"]:
+            for it in provider.provide(backend, plain["cell"], values["implementation"], values["device"]):
+                case = Case(
+                    **plain,
+                    backend=it.backend,
+                    implementation=it.implementation,
+                    device=it.device,
+                    train=suite.train,
+                    measure=suite.measure,
+                )
+                yield Refused(case, it.status, it.reason)
+
+
+def _is_excluded(case: Case, suite: Suite) -> bool:
+    return any(
+        all(getattr(case, axis) in values for axis, values in row.values.items()) for row in suite.exclude
+    )

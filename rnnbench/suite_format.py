@@ -1,0 +1,290 @@
+"""What may stand in a suite: every key, its type, its bounds, and the message where it is wrong.
+
+The pydantic models here are the door; ``suite.py`` turns what passes into frozen values. From the
+same tables come the JSON Schema and the words "Give ..." of the messages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    create_model,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from rnnbench.document import Document, KeyPath, dotted, kind_of
+from rnnbench.errors import RequestError, nearest
+from rnnbench.records import MEASURES
+
+MAX_BUDGET_S = 30 * 86_400
+_UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_BUDGET = r"^[0-9]+(\.[0-9]+)? ?(s|min|h)$"
+_CONFIG = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key: the type of one value, what is allowed in words, and what it means."""
+
+    type: Any
+    allowed: str
+    about: str
+    words: tuple[str, ...] = ()
+
+
+def _whole(low: int, high: int, about: str) -> Setting:
+    bounds = f"a whole number from {low:,} to {high:,}"
+    return Setting(Annotated[int, Field(ge=low, le=high)], bounds, about)
+
+
+def _real(low: float, high: float, about: str) -> Setting:
+    return Setting(Annotated[float, Field(ge=low, le=high)], f"a number from {low:g} to {high:g}", about)
+
+
+def _positive(high: float, about: str) -> Setting:
+    bounds = f"a number above 0, at most {high:g}"
+    return Setting(Annotated[float, Field(gt=0, le=high)], bounds, about)
+
+
+def _word(about: str, *words: str) -> Setting:
+    allowed = f"{', '.join(words[:-1])} or {words[-1]}"
+    schema = Field(json_schema_extra={"enum": [*words]})
+    return Setting(Annotated[str, AfterValidator(_one_of(words)), schema], allowed, about, words)
+
+
+def _name(about: str, of: str) -> Setting:
+    return Setting(Annotated[str, StringConstraints(min_length=1, max_length=200)], of, about)
+
+
+def _one_of(words: tuple[str, ...]) -> Any:
+    def check(value: str) -> str:
+        if value not in words:
+            raise PydanticCustomError("word", "not one of the words")
+        return value
+
+    return check
+
+
+def _merge(value: Any) -> Any:
+    return {True: "concat", False: "none"}[value] if isinstance(value, bool) else value
+
+
+def _bidirectional() -> Setting:
+    merge = _word("merge of the two directions; true means concat", "none", "concat", "sum")
+    schema = Literal["none", "concat", "sum"] | bool
+    kind: Any = Annotated[merge.type, BeforeValidator(_merge, json_schema_input_type=schema)]
+    return Setting(kind, "none, concat, sum, true or false", merge.about, merge.words)
+
+
+_DEVICE = Setting(
+    Annotated[str, StringConstraints(pattern=r"^[a-z]+(:[0-9]+)?$", max_length=40)],
+    "auto, all, cpu, or what a backend reports (cuda, cuda:1, ...)",
+    "where to compute; auto: an accelerator where the backend has one; all: every device of the backend",
+)
+
+AXES: Mapping[str, Setting] = {
+    "task": _name("what is learned; see rnnbench list tasks", "the name of a task"),
+    "length": _whole(1, 1_000_000, "time steps T of a sequence"),
+    "cell": _name("recurrent cell; see rnnbench list cells", "the name of a cell"),
+    "backend": _name("framework; all that are installed where none is named", "the name of a backend"),
+    "implementation": _name("native where there is one, else portable", "the name of an implementation"),
+    "hidden": _whole(1, 65_536, "hidden units H of each layer and direction"),
+    "layers": _whole(1, 64, "stacked layers"),
+    "bidirectional": _bidirectional(),
+    "embedding": _whole(1, 65_536, "width of the embedding, for tasks whose inputs are tokens"),
+    "batch": _whole(1, 1_048_576, "sequences B in a batch"),
+    "init": _word("initialiser of the weights", "uniform", "glorot", "orthogonal", "identity"),
+    "forget_bias": _real(-100, 100, "initial bias of the forget gate, for cells that have one"),
+    "device": _DEVICE,
+    "dtype": _word("precision of parameters and arithmetic", "float32", "float64"),
+    "threads": _whole(1, 1024, "cores that a case may use"),
+}
+"""Everything that multiplies, in the order in which cases are planned."""
+
+TRAIN: Mapping[str, Setting] = {
+    "optimizer": _word("how parameters are updated", "sgd", "adam"),
+    "lr": _positive(1000, "learning rate"),
+    "clip": Setting(Annotated[float, Field(gt=0, le=1e6)] | None, "a number above 0, at most 1e+06, or null",
+                    "bound on the global norm of the gradient; null: none"),
+    "steps": _whole(1, 10_000_000, "updates for each seed"),
+    "seeds": _whole(1, 1000, "trainings from different seeds; below 3 the spread says little"),
+    "evaluate_every": _whole(1, 10_000_000, "updates between two evaluations"),
+    "target": Setting(float | None, "a number or null", "stop once the task's metric has reached it"),
+}  # fmt: skip
+
+RUN: Mapping[str, Setting] = {
+    "rounds": _whole(1, 1000, "blocks timed for each case in each process"),
+    "processes": _whole(1, 100, "fresh processes; with 1 there is no interval"),
+}
+
+_LISTS: Mapping[str, str] = {
+    "measure": f"a list of {', '.join(MEASURES)}",
+    "score_on": "fastest, all, or a list of backends",
+}
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _without_duplicates(values: list[Any]) -> list[Any]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise PydanticCustomError("duplicate", "given twice", {"index": index})
+    return values
+
+
+def _several(kind: Any) -> Any:
+    """One value or a list of distinct ones, read as a list."""
+    return Annotated[
+        list[kind],
+        Field(min_length=1),
+        AfterValidator(_without_duplicates),
+        BeforeValidator(_as_list, json_schema_input_type=kind | list[kind]),
+    ]
+
+
+def _fields(settings: Mapping[str, Setting], *, several: bool = False) -> dict[str, Any]:
+    return {
+        key: (_several(it.type) if several else it.type, Field(default=None, description=it.about))
+        for key, it in settings.items()
+    }
+
+
+_measure = _word("what is measured", *MEASURES)
+_axes: Any = create_model("Axes", __config__=_CONFIG, **_fields(AXES, several=True))
+_row: Any = create_model("Row", __config__=_CONFIG, **_fields(AXES, several=True))
+_train: Any = create_model("Train", __config__=_CONFIG, **_fields(TRAIN))
+_defaults: Any = create_model(
+    "Defaults",
+    __config__=_CONFIG,
+    **_fields(AXES),
+    **_fields(RUN),
+    train=(_train, Field(default=None, description="how networks are trained for their score")),
+    measure=(_several(_measure.type), Field(default=None, description=_measure.about)),
+    score_on=(
+        _several(str),
+        Field(default=None, description="backends that train: fastest (default), all, or a list of names"),
+    ),
+)
+
+
+class SuiteFormat(BaseModel):
+    """A suite: axes that multiply, and what holds for all of their cases."""
+
+    model_config = _CONFIG | ConfigDict(title="rnnbench suite")
+
+    about: str = Field(default="", max_length=2000, description="the question that this suite answers")
+    tasks: dict[str, dict[str, Any]] = Field(default={}, description="tasks on data of your own")
+    axes: _axes = Field(description="values that multiply to cases")
+    defaults: _defaults = Field(default=None, description="one value each, for every case")
+    exclude: list[_row] = Field(default=[], description="cases of the product that are left out")
+    include: list[_row] = Field(
+        default=[], description="further cases; a row inherits the axes it does not name"
+    )
+    budget: Annotated[str, Field(pattern=_BUDGET)] | None = Field(
+        default=None, description="wall time for the whole run, such as 30 min, 90 s, 2 h"
+    )
+
+
+SECTIONS: Mapping[str, str] = {
+    "about": "a sentence of at most 2,000 characters",
+    "tasks": "a mapping from names to tasks",
+    "axes": "a mapping from axes to values",
+    "defaults": "a mapping from keys to values",
+    "train": "a mapping from keys to values",
+    "exclude": "a list of mappings from axes to values",
+    "include": "a list of mappings from axes to values",
+    "budget": "a time such as 30 min, 90 s or 2 h",
+}
+
+
+def read_budget(text: str | None, document: Document) -> float | None:
+    """Seconds of a budget such as "30 min" that has passed the format; None: no budget."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9.]+) ?([a-z]+)", text)
+    assert match is not None
+    seconds = float(match[1]) * _UNITS_S[match[2]]
+    if not 1 <= seconds <= MAX_BUDGET_S:
+        raise located(document, ("budget",), f"{shown(text)} is not allowed. Give from 1 s to 720 h.")
+    return seconds
+
+
+def explain(error: ErrorDetails, document: Document) -> RequestError:
+    """The error of a model as the person who wrote the suite needs it."""
+    path: KeyPath = error["loc"]
+    kind, given = error["type"], error["input"]
+    if kind == "extra_forbidden":
+        return located(document, path, _unknown(path))
+    if kind == "missing":
+        return located(document, path, f"is missing. Give {SECTIONS[str(path[-1])]}.")
+    if kind == "duplicate":
+        path = (*path, int(error["ctx"]["index"]))
+        return located(document, path, f"{shown(given[path[-1]])} is given twice")
+    if kind == "too_short":
+        return located(document, path, "an empty list. Give at least one value, or leave the key out")
+    key = next(part for part in reversed(path) if isinstance(part, str))
+    setting = {**AXES, **TRAIN, **RUN, "measure": _measure}.get(key)
+    allowed = setting.allowed if setting else _LISTS.get(key) or SECTIONS[key]
+    message = f"{shown(given)} is not allowed. Give {allowed}."
+    if isinstance(given, list) and path[:1] == ("defaults",) and key in AXES:
+        message += f" Several values belong in axes.{key}"
+    if setting and setting.words and isinstance(given, str):
+        near = nearest(given, setting.words)
+        message += f" {near}" if near.startswith("Did") else ""
+    return located(document, path, message)
+
+
+def located(document: Document, path: KeyPath, message: str) -> RequestError:
+    """The error of a key, with the place where it, or the nearest key above it, was given."""
+    return RequestError(message, where=where(document, path))
+
+
+def where(document: Document, path: KeyPath) -> str:
+    """``file:line: dotted.key`` (if not given, the line of the key above it), or an option."""
+    if isinstance(path[-1] if path else None, int) and path not in document.places:
+        path = path[:-1]  # a single value, where a list may stand
+    known = path
+    while known not in document.places and known:
+        known = known[:-1]
+    place = document.places.get(known, "")
+    if place.startswith("-"):
+        return place  # an option of the command line names its key itself
+    return f"{place}: {dotted(path)}" if path and place else place or dotted(path)
+
+
+def shown(value: Any) -> str:
+    """A given value in a message: on one line, at most 60 characters, control characters escaped."""
+    if isinstance(value, list | dict):
+        return f"a {kind_of(value)}"
+    if isinstance(value, float):
+        return repr(value)
+    text = json.dumps(value, ensure_ascii=not str(value).isprintable())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unknown(path: KeyPath) -> str:
+    *above, key = path
+    if key == "<<":
+        return "unknown key. YAML 1.2 has no merge keys; write the values out"
+    if above == ["axes"] and key in _defaults.model_fields:
+        return f"is no axis, the same holds for all cases. It belongs in defaults.{key}"
+    if not above and key in _defaults.model_fields:
+        home = f"axes.{key} or defaults.{key}" if key in AXES else f"defaults.{key}"
+        return f"unknown key here. It belongs in {home}"
+    levels: dict[Any, Any] = {"axes": AXES, "include": AXES, "exclude": AXES, "train": TRAIN}
+    section = next((part for part in reversed(above) if part in levels), None)
+    known = levels[section] if section else _defaults.model_fields if above else SuiteFormat.model_fields
+    return f"unknown key. {nearest(key, known)}"

@@ -1,0 +1,81 @@
+"""The kinds of panels: lines, dots and bars. They know nothing of records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rnnbench.report.panels import (
+    COLOURS,
+    Axis,
+    Curve,
+    Panel,
+    Style,
+    canvas,
+    drawing,
+    label_ends,
+    rendered,
+    scale,
+    shortened,
+)
+from rnnbench.stats import Interval
+
+Dot = tuple[str, Style, Interval]
+Bar = tuple[str, Sequence[float]]
+
+
+def draw_curves(name: str, title: str, alt: str, curves: Sequence[Curve], x: Axis, y: Axis) -> Panel:
+    """Lines, bands and direct labels at their ends."""
+    with drawing():
+        figure, axes = canvas(title)
+        for curve in curves:
+            style = curve.style
+            if curve.low:
+                axes.fill_between(curve.x, curve.low, curve.high, color=style.colour, alpha=0.16, lw=0)
+            (line,) = axes.plot(curve.x, curve.y, color=style.colour, ls=style.dash, lw=1.6, clip_on=False)
+            if len(curve.x) <= 12:
+                line.set(marker=style.marker, markersize=4.5)
+        scale(axes, x, y)
+        label_ends(axes, curves)
+        return rendered(figure, name, title, alt)
+
+
+def draw_dots(name: str, title: str, alt: str, rows: Sequence[Dot], x: Axis) -> Panel:
+    """A row per name, from the top: a value, with its bounds where there are any."""
+    with drawing():
+        figure, axes = canvas(title, left=0.34, width=0.60)
+        for place, (_, style, time) in enumerate(rows):
+            if time.low is not None and time.high is not None and math.isfinite(time.high):
+                axes.plot([time.low, time.high], [place, place], color=style.colour, lw=2, alpha=0.5)
+            axes.plot([time.value], [place], color=style.colour, marker=style.marker, ms=6, ls="")
+        axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        scale(axes, x, None)
+        return rendered(figure, name, title, alt)
+
+
+def draw_bars(name: str, title: str, alt: str, parts: Sequence[str], rows: Sequence[Bar], x: Axis) -> Panel:
+    """Stacked horizontal bars, a row per name, a colour and a hatch per part."""
+    with drawing():
+        figure, axes = canvas(title, left=0.34, width=0.60, bottom=0.30)
+        hatches = ("", "///", "...", "xxx", "\\\\\\", "ooo")
+        starts = [0.0] * len(rows)
+        for index, part in enumerate(parts):
+            values = [row[1][index] for row in rows]
+            axes.barh(
+                range(len(rows)),
+                values,
+                left=starts,
+                height=0.6,
+                label=part,
+                color=COLOURS[index % len(COLOURS)],
+                hatch=hatches[index % len(hatches)],
+                edgecolor="white",
+                lw=0.5,
+            )
+            starts = [start + value for start, value in zip(starts, values, strict=True)]
+        axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        scale(axes, x, None)
+        figure.legend(loc="lower center", ncols=2, frameon=False, fontsize=8, handlelength=1.4)
+        return rendered(figure, name, title, alt)

@@ -1,0 +1,206 @@
+"""What panels are made of: small plots that stand alone, side by side on a page, or in a paper.
+
+A panel knows nothing of records. Lines differ by colour, marker, dash and a direct label, so that none of
+these has to be seen. SVG is byte-stable: equal input gives equal bytes (``svg.hashsalt``, no date). On a
+page its ink and grid follow the page's colours, light or dark.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+COLOURS = ("#0072B2", "#C2410C", "#00795A", "#A8447F", "#7A5195", "#8A6D00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.6)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
+INK, MUTED, GRID = "#1b1f24", "#6b7280", "#d8dde3"
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "rnnbench",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "axes.unicode_minus": False,
+}
+PANEL_INCHES = (4.8, 3.1)
+LABEL_GAP = 0.075
+"""Least distance of two direct labels, as a fraction of the height of the axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How everything of one name looks, in every panel of a page."""
+
+    colour: str
+    marker: str
+    dash: Any
+
+
+BASELINE = Style(MUTED, "", (0, (2, 2)))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line with its direct label; ``low`` and ``high`` are a band, empty for none. No NaN."""
+
+    label: str
+    style: Style
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """``ticks`` empty: chosen by the panel. ``show`` words a value of the axis."""
+
+    label: str
+    log: bool = False
+    ticks: tuple[float, ...] = ()
+    show: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A drawn plot. ``alt`` says in words what it shows."""
+
+    name: str
+    title: str
+    alt: str
+    svg: bytes
+    png: bytes
+
+
+def styles(names: Sequence[str], kinds: Sequence[str] = ()) -> dict[str, Style]:
+    """A style for each name. ``kinds`` (parallel) share a colour and marker and differ by their dash."""
+    found: dict[str, Style] = {}
+    order = list(dict.fromkeys(kinds or names))
+    for name, kind in zip(names, kinds or names, strict=True):
+        index = order.index(kind)
+        nth = sum(1 for each in found if kinds and kinds[names.index(each)] == kind) if kinds else index
+        found[name] = Style(
+            COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[nth % len(DASHES)]
+        )
+    return found
+
+
+def shortened(text: str, limit: int = 22) -> str:
+    """A label that fits beside a plot."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The settings under which everything is drawn."""
+    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+        # a name may hold what the font of the PNG lacks; a box stands there, and the SVG has the text
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support")
+        yield
+
+
+def canvas(title: str, left: float = 0.14, width: float = 0.58, bottom: float = 0.16) -> tuple[Figure, Axes]:
+    """An empty plot with its title; places are fractions of the panel."""
+    figure = Figure(figsize=PANEL_INCHES)
+    axes = figure.add_axes((left, bottom, width, 0.86 - bottom))
+    figure.text(0.02, 0.975, shortened(title, 64), va="top", ha="left", weight="bold", fontsize=10)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def scale(axes: Axes, x: Axis, y: Axis | None) -> None:
+    """Scales, ticks, grid and names of the axes; ``y`` None leaves the vertical one alone."""
+    for axis, spec, along in ((axes.xaxis, x, "x"), (axes.yaxis, y, "y")):
+        if spec is None:
+            continue
+        if spec.log:
+            axes.set(**{f"{along}scale": "log"})
+            low, high = axis.get_view_interval()
+            axis.set_major_locator(LogLocator(subs=_log_steps(high / low)))
+            axis.set_minor_locator(NullLocator())
+            axis.set_minor_formatter(NullFormatter())
+        else:
+            axis.set_major_locator(MaxNLocator(5))
+        if spec.ticks:
+            axis.set_major_locator(FixedLocator(list(_apart(spec.ticks, spec.log))))
+        if spec.show:
+            axis.set_major_formatter(FuncFormatter(lambda value, _, show=spec.show: show(value)))
+        axes.grid(axis="x" if along == "x" and y is None else "y", color=GRID, lw=0.8)
+    axes.set_xlabel(x.label, labelpad=6)
+    if y is not None:
+        # above the axis, where it reads without turning the head
+        axes.text(-0.19, 1.04, y.label, transform=axes.transAxes, fontsize=8.5, color=MUTED)
+
+
+def _log_steps(span: float) -> tuple[float, ...]:
+    if span > 300:
+        return (1.0,)
+    return (1.0, 2.0, 5.0) if span > 3 else (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+
+
+def _apart(ticks: Sequence[float], log: bool) -> list[float]:
+    """Ticks that do not run into each other."""
+    place = math.log if log else float
+    span = (place(ticks[-1]) - place(ticks[0])) or 1.0
+    kept = [ticks[0]]
+    for tick in ticks[1:]:
+        if place(tick) - place(kept[-1]) > 0.09 * span:
+            kept.append(tick)
+    return kept
+
+
+def label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Each label at its line's end, moved apart where they would overlap, with a thin leader."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    ends = [(to_axes.transform((curve.x[-1], curve.y[-1])), curve) for curve in curves]
+    ends.sort(key=lambda end: (float(end[0][1]), end[1].label))
+    places = spread([float(end[0][1]) for end in ends], LABEL_GAP)
+    for ((right, height), curve), place in zip(ends, places, strict=True):
+        colour = curve.style.colour
+        line = axes.plot([right + 0.015, 1.03, 1.05], [height, place, place], transform=axes.transAxes)
+        line[0].set(color=colour, lw=0.6, alpha=0.7, clip_on=False)
+        text = axes.text(1.065, place, shortened(curve.label), transform=axes.transAxes)
+        text.set(color=colour, va="center", fontsize=8.5)
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Rising places, moved as little as needed to stand ``gap`` apart (pooling of adjacent violators)."""
+    pools: list[list[float]] = []
+    for index, place in enumerate(places):
+        pools.append([place - index * gap])
+        while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
+            last = pools.pop()
+            pools[-1] += last
+    flat = [_mean(pool) for pool in pools for _ in pool]
+    return [place + index * gap for index, place in enumerate(flat)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def rendered(figure: Figure, name: str, title: str, alt: str) -> Panel:
+    """As SVG and PNG, with nothing in them that changes from day to day."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+    return Panel(name, title, alt, svg.getvalue(), png.getvalue())

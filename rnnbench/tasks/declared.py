@@ -1,0 +1,174 @@
+"""Tasks that a suite declares: a kind with options, checked here, on the user's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rnnbench.contracts import Task, TaskDeclaration
+from rnnbench.errors import RequestError, nearest
+from rnnbench.tasks.series import Forecasting
+from rnnbench.tasks.synthetic import Adding, Copy
+from rnnbench.tasks.tables import Layout
+from rnnbench.tasks.text import TextClassification
+
+
+class Options(BaseModel):
+    """The options of a kind. Paths are absolute: whoever read the suite knows where it stands."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ForecastingOptions(Options):
+    """Predict a column of a csv file some rows ahead."""
+
+    csv: Path = Field(strict=False, description="csv file with a header; .csv.gz too")
+    target: str = Field(description="the column to predict")
+    features: list[str] = Field(default=[], description="further columns to predict it from")
+    time: str | None = Field(default=None, description="column of ISO dates or numbers that orders the rows")
+    horizon: int = Field(default=1, ge=1, le=1_000_000, description="how many rows ahead")
+    log: bool | list[str] = Field(
+        default=False, description="logarithms: of the target (true), or of columns"
+    )
+    difference: bool = Field(default=True, description="learn the change from the last known value")
+
+    @model_validator(mode="after")
+    def _columns(self) -> Self:
+        if self.target in self.features:
+            raise ValueError(f'features: "{self.target}" is the target; its past is always an input')
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("features: a column stands there twice")
+        columns = [self.target, *self.features]
+        for name in self.log if isinstance(self.log, list) else []:
+            if name not in columns:
+                raise ValueError(f'log: "{name}" is neither target nor feature. {nearest(name, columns)}')
+        return self
+
+
+class TextClassificationOptions(Options):
+    """Predict a class from a text."""
+
+    csv: Path | None = Field(default=None, strict=False, description="csv file with a header")
+    tsv: Path | None = Field(
+        default=None, strict=False, description="tab-separated file with a header, unquoted"
+    )
+    jsonl: Path | None = Field(default=None, strict=False, description="file with a JSON object on each line")
+    text: str = Field(default="text", description="the column that holds the text")
+    label: str = Field(default="label", description="the column that holds the class")
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Self:
+        if sum(path is not None for path in (self.csv, self.tsv, self.jsonl)) != 1:
+            raise ValueError("give one file: csv, tsv or jsonl")
+        if self.text == self.label:
+            raise ValueError(f'label: "{self.label}" is the text already')
+        return self
+
+    @property
+    def file(self) -> tuple[Path, Layout]:
+        """The file that was given, and its layout."""
+        if self.csv is not None:
+            return self.csv, "csv"
+        if self.tsv is not None:
+            return self.tsv, "tsv"
+        assert self.jsonl is not None, "the validator saw to one file"
+        return self.jsonl, "jsonl"
+
+
+class CopyOptions(Options):
+    """The copy task with other sizes."""
+
+    symbols: int = Field(default=10, ge=1, le=1000, description="symbols to remember")
+    alphabet: int = Field(default=8, ge=2, le=1000, description="different symbols")
+    evaluation: int = Field(default=500, ge=1, le=10_000_000, description="sequences held out")
+
+
+class AddingOptions(Options):
+    """The adding problem with another number of held-out sequences."""
+
+    evaluation: int = Field(default=2000, ge=1, le=10_000_000, description="sequences held out")
+
+
+KINDS: Mapping[str, type[Options]] = MappingProxyType(
+    {
+        "adding": AddingOptions,
+        "copy": CopyOptions,
+        "forecasting": ForecastingOptions,
+        "text_classification": TextClassificationOptions,
+    }
+)
+
+
+def path_options(kind: str) -> frozenset[str]:
+    """Options of a kind that are paths; a suite resolves them against its own folder."""
+    fields = KINDS[kind].model_fields.items()
+    return frozenset(name for name, field in fields if field.annotation in (Path, Path | None))
+
+
+def declare(declaration: TaskDeclaration) -> Task:
+    """The task that a suite declares. Files are opened by ``prepare``, not here.
+
+    Raises ``RequestError`` at ``tasks.<name>.<option>`` for an unknown kind, an unknown or missing option and
+    a value that does not fit.
+    """
+    where = f"tasks.{declaration.name}"
+    if declaration.kind not in KINDS:
+        raise RequestError(
+            f'no kind "{declaration.kind}". {nearest(declaration.kind, KINDS)}', where=f"{where}.kind"
+        )
+    try:
+        options = KINDS[declaration.kind].model_validate(dict(declaration.options))
+    except ValidationError as error:
+        raise _request_error(error, KINDS[declaration.kind], where) from None
+    return _build(declaration.name, options)
+
+
+def _build(name: str, options: Options) -> Task:
+    match options:
+        case ForecastingOptions():
+            logs = options.log if isinstance(options.log, list) else [options.target] * options.log
+            return Forecasting(
+                name=name,
+                about=f"{options.target} of {options.csv.name}, {options.horizon} rows ahead",
+                path=options.csv,
+                target=options.target,
+                features=tuple(options.features),
+                time=options.time,
+                horizon=options.horizon,
+                log=tuple(logs),
+                difference=options.difference,
+            )
+        case TextClassificationOptions():
+            path, layout = options.file
+            about = f"{options.label} from {options.text} of {path.name}"
+            return TextClassification(name, about, path, layout, options.text, options.label)
+        case CopyOptions():
+            about = f"recall {options.symbols} symbols of {options.alphabet} after a delay"
+            return Copy(name, about, True, options.symbols, options.alphabet, options.evaluation)
+        case AddingOptions():
+            return Adding(
+                name, f"the adding problem, {options.evaluation} sequences held out", True, options.evaluation
+            )
+        case _:
+            raise AssertionError(f"no task is built from {type(options).__name__}")
+
+
+def _request_error(error: ValidationError, model: type[Options], where: str) -> RequestError:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    allowed = model.model_fields
+    if first["type"] == "extra_forbidden":
+        return RequestError(f'no option "{key}". {nearest(key, allowed)}', where=f"{where}.{key}")
+    if first["type"] == "missing":
+        return RequestError(f'option "{key}" is missing: {allowed[key].description}', where=where)
+    if first["type"] == "value_error":
+        return RequestError(str(first["ctx"]["error"]), where=where)
+    option = str(first["loc"][0])
+    return RequestError(
+        f"{first['msg']}, but {first['input']!r} was given ({allowed[option].description})",
+        where=f"{where}.{option}",
+    )

@@ -1,0 +1,141 @@
+"""Keras' recurrent layers as a network: batch-major, weights passed in from the canonical parameters.
+
+The layers hold no state of ours: each call hands them tensors, so the gradient reaches the
+canonical parameters through the permutation of gates, and a second bias that is a constant zero
+stays zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnbench.cells.elman import LEAKY_SLOPE
+from rnnbench.cells.network import merge, part, sizes_of, valid_steps
+from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.contracts import Cell, NetworkSpec
+from rnnbench_tensorflow.forms import KerasForm
+
+
+def keras_layer(form: KerasForm, units: int, features: int, dtype: str, *, sequences: bool) -> Any:
+    """A built layer from x (B,T,features) to h (B,T,units), or to the last h where not ``sequences``."""
+    options: dict[str, Any] = {} if form.reset_after is None else {"reset_after": form.reset_after}
+    layer = getattr(keras.layers, form.layer)(
+        units,
+        activation=_activation(form.activation, dtype),
+        return_sequences=sequences,
+        return_state=True,
+        # Keras otherwise repeats the last valid output over the padding
+        zero_output_for_mask=sequences,
+        kernel_initializer="zeros",
+        recurrent_initializer="zeros",
+        dtype=dtype,
+        **options,
+    )
+    layer.build((None, None, features))
+    return layer
+
+
+def keras_weights(form: KerasForm, cell: Cell, p: Arrays) -> list[Array]:
+    """Canonical W_x (I,G,H), W_h (H,G,H), b (G,H) -> kernel (I,GH), recurrent kernel (H,GH), bias.
+
+    The bias is (GH), or (2,3H) for a GRU with reset_after: of its second row only the h part is
+    alive, and holds b_hn.
+    """
+    order = [cell.gates.index(gate) for gate in form.gates]
+    kernel, recurrent = (_join(p[name], order, 1) for name in ("W_x", "W_h"))
+    bias = _join(p["b"], order, 0)
+    if form.reset_after:
+        b_hn = p["b_hn"]
+        dead = tf.zeros(((len(order) - 1) * b_hn.shape[0],), b_hn.dtype)
+        bias = tf.stack([bias, tf.concat([dead, b_hn], 0)])
+    return [kernel, recurrent, bias]
+
+
+@dataclass(frozen=True, slots=True)
+class KerasNetwork:
+    """Embedding, Keras layers by (layer, direction), readout and head."""
+
+    cell: Cell
+    spec: NetworkSpec
+    form: KerasForm
+    layers: dict[tuple[int, str], Any]
+
+    @classmethod
+    def create(cls, cell: Cell, spec: NetworkSpec, form: KerasForm, dtype: str) -> KerasNetwork:
+        """Build all layers; the top one returns sequences only where the readout wants every step."""
+        layers = {}
+        for index in range(spec.layers):
+            sequences = spec.readout == "each" or index < spec.layers - 1
+            features = sizes_of(cell, spec, index).input
+            for direction in spec.directions:
+                layers[index, direction] = keras_layer(
+                    form, spec.hidden, features, dtype, sequences=sequences
+                )
+        return cls(cell, spec, form, layers)
+
+    def outputs(
+        self, ops: Ops, parameters: Arrays, inputs: Array, lengths: Array | None, state: Arrays
+    ) -> tuple[Array, dict[str, Array]]:
+        """Inputs (B,T,I) or tokens (B,T) -> outputs (B,O) or, batch-major, (B,T,O), and the final states."""
+        x = inputs if self.spec.vocab is None else ops.rows(parameters["embed.E"], inputs)
+        mask = None
+        if lengths is not None:
+            mask = ops.swap(valid_steps(ops, x.shape[1], lengths), 0, 1)
+            x = ops.where(mask[..., None], x, 0.0)
+        final: dict[str, Array] = {}
+        ys: list[Array] = []
+        for index in range(self.spec.layers):
+            x = merge(ops, self.spec, ys) if ys else x
+            ys = []
+            for direction in self.spec.directions:
+                prefix = f"layers.{index}.{direction}."
+                backward = direction == "backward"
+                y, last = self._run(
+                    self.layers[index, direction],
+                    part(parameters, prefix),
+                    _reverse(x, lengths) if backward else x,
+                    mask,
+                    part(state, prefix),
+                )
+                final.update({prefix + name: value for name, value in last.items()})
+                # without sequences y is the last valid h (B,H): of step 0 in the backward direction
+                ys.append(_reverse(y, lengths) if backward and len(y.shape) == 3 else y)
+        return ops.matmul(merge(ops, self.spec, ys), parameters["head.W"]) + parameters["head.b"], final
+
+    def _run(
+        self, layer: Any, p: Arrays, x: Array, mask: Array | None, state: Arrays
+    ) -> tuple[Array, dict[str, Array]]:
+        (y, *last), _ = layer.stateless_call(
+            keras_weights(self.form, self.cell, p),
+            [variable.value for variable in layer.non_trainable_variables],
+            x,
+            mask=mask,
+            initial_state=[state[name] for name in self.form.states],
+        )
+        return y, dict(zip(self.form.states, last, strict=True))
+
+
+def _reverse(x: Array, lengths: Array | None) -> Array:
+    """x (B,T,F) backwards in time; padding stays on the right, where cuDNN must have it."""
+    return tf.reverse(x, [1]) if lengths is None else tf.reverse_sequence(x, lengths, seq_axis=1)
+
+
+def _join(value: Array, order: list[int], axis: int) -> Array:
+    """The gates along ``axis`` in another order, that axis merged into the last one."""
+    if order != list(range(len(order))):
+        gates = tf.unstack(value, axis=axis)
+        return tf.concat([gates[index] for index in order], -1)
+    return tf.reshape(value, (*value.shape[:axis], -1))
+
+
+def _activation(name: str, dtype: str) -> Any:
+    if name != "leaky_relu":
+        return name
+    if dtype == "float64":
+        # the op keeps its slope in float32, 2e-10 away from the slope that is meant
+        return lambda x: tf.where(x > 0, x, tf.constant(LEAKY_SLOPE, x.dtype) * x)
+    return lambda x: tf.nn.leaky_relu(x, LEAKY_SLOPE)

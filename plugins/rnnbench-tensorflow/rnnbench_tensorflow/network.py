@@ -1,0 +1,189 @@
+"""A network on TensorFlow: parameters in variables, three tf.functions, retraced for each new shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rnnbench.cells.network import network_loss, state_shapes
+from rnnbench.cells.ops import Array, Arrays
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, Settings, TrainingSpec
+from rnnbench.training import start_slots, update
+from rnnbench_tensorflow.ops import TensorflowOps
+
+Outputs = Callable[[TensorflowOps, Arrays, Array, Array | None, Arrays], tuple[Array, dict[str, Array]]]
+"""ops, parameters, inputs, lengths, state -> outputs and final states, in the layout of the inputs."""
+
+
+class TensorflowNetwork:
+    """See ``rnnbench.contracts.Network``.
+
+    ``time_major`` says in which layout ``outputs`` takes inputs and returns what has a time axis.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        spec: NetworkSpec,
+        parameters: Parameters,
+        training: TrainingSpec,
+        settings: Settings,
+        placement: str,
+        outputs: Outputs,
+        words: str,
+        *,
+        time_major: bool,
+    ) -> None:
+        self._spec, self._training, self._placement = spec, training, placement
+        self._dtype = np.dtype(settings.dtype)
+        self._state_shapes = state_shapes(cell, spec)
+        self._outputs, self._words, self._time_major = outputs, words, time_major
+        self._ops = TensorflowOps()
+        self._kernels: set[str] = set()
+        with tf.device(placement):
+            self._parameters = {
+                name: tf.Variable(np.asarray(value, self._dtype)) for name, value in parameters.items()
+            }
+            slots = start_slots(self._ops, training, self._parameters)
+            self._slots = {
+                slot: {name: tf.Variable(value) for name, value in values.items()}
+                for slot, values in slots.items()
+            }
+            self._step = tf.Variable(np.zeros((), self._dtype))
+        self._forward = tf.function(self._trace_forward, autograph=False)
+        self._gradients = tf.function(self._trace_gradients, autograph=False)
+        self._train_step = tf.function(self._trace_train_step, autograph=False)
+
+    @property
+    def path(self) -> str:
+        """The layer and the loop or kernel found in the graph that was traced for it."""
+        if not self._kernels:
+            self._trace_apart()
+        return f"{self._words}, {' and '.join(sorted(self._kernels))}"
+
+    def put(self, batch: Batch) -> dict[str, Any]:
+        """Host -> device: inputs in the layout of ``outputs``, targets time-major."""
+        inputs, targets = np.asarray(batch.inputs), np.asarray(batch.targets)
+        if self._time_major:
+            inputs = np.swapaxes(inputs, 0, 1)
+        if self._spec.readout == "each":
+            targets = np.swapaxes(targets, 0, 1)
+        size = len(batch.inputs)
+        state = {name: np.zeros((size, *shape)) for name, shape in self._state_shapes.items()}
+        state.update(batch.state or {})
+        tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
+        with tf.device(self._placement):
+            return {
+                "inputs": self._constant(inputs, integers=tokens),
+                "targets": self._constant(targets, integers=classes),
+                "lengths": None if batch.lengths is None else self._constant(batch.lengths, integers=True),
+                "state": {name: self._constant(value) for name, value in state.items()},
+            }
+
+    def forward(self, batch: Any) -> tuple[Any, Any]:
+        """See Network."""
+        return self._forward(batch["inputs"], batch["lengths"], batch["state"])  # type: ignore[no-any-return]
+
+    def gradients(self, batch: Any) -> tuple[Any, Any]:
+        """See Network."""
+        return self._gradients(batch)  # type: ignore[no-any-return]
+
+    def train_step(self, batch: Any) -> Any:
+        """See Network."""
+        return self._train_step(batch)
+
+    def sync(self, value: Any) -> None:
+        """All devices: what was enqueued before is done, ``value`` with it."""
+        tf.test.experimental.sync_devices()
+
+    def fetch(self, value: Any) -> Any:
+        """See Network."""
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), value)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """See Network."""
+        return {name: variable.numpy() for name, variable in self._parameters.items()}
+
+    def compilations(self) -> int:
+        """Traces: each makes a graph of its own for one shape of batch."""
+        functions = (self._forward, self._gradients, self._train_step)
+        return sum(function.experimental_get_tracing_count() for function in functions)
+
+    def memory(self) -> int | None:
+        """See Network."""
+        if self._placement.startswith("CPU"):
+            return None
+        peak = int(tf.config.experimental.get_memory_info(self._placement)["peak"])
+        tf.config.experimental.reset_memory_stats(self._placement)
+        return peak
+
+    def _constant(self, value: np.ndarray, *, integers: bool = False) -> Any:
+        return tf.constant(np.ascontiguousarray(value, np.int32 if integers else self._dtype))
+
+    def _values(self) -> dict[str, Any]:
+        return {name: variable.read_value() for name, variable in self._parameters.items()}
+
+    def _trace_forward(self, inputs: Any, lengths: Any, state: Any) -> tuple[Any, Any]:
+        y, final = self._outputs(self._ops, self._values(), inputs, lengths, state)
+        if self._time_major and self._spec.readout == "each":
+            y = self._ops.swap(y, 0, 1)
+        self._note_kernels()
+        return y, final
+
+    def _trace_gradients(self, batch: Any) -> tuple[Any, dict[str, Any]]:
+        return self._differentiate(self._values(), batch)
+
+    def _trace_train_step(self, batch: Any) -> Any:
+        values = self._values()
+        loss, gradients = self._differentiate(values, batch)
+        slots = {
+            slot: {name: variable.read_value() for name, variable in variables.items()}
+            for slot, variables in self._slots.items()
+        }
+        step = self._step.read_value() + 1
+        updated, slots = update(self._ops, self._training, values, gradients, slots, step)
+        self._step.assign(step)
+        for name, variable in self._parameters.items():
+            variable.assign(updated[name])
+        for slot, variables in self._slots.items():
+            for name, variable in variables.items():
+                variable.assign(slots[slot][name])
+        return loss
+
+    def _differentiate(self, values: dict[str, Any], batch: Any) -> tuple[Any, dict[str, Any]]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            y, _ = self._outputs(self._ops, values, batch["inputs"], batch["lengths"], batch["state"])
+            if not self._time_major and self._spec.readout == "each":
+                y = self._ops.swap(y, 0, 1)
+            loss = network_loss(self._ops, self._spec, y, batch["targets"], batch["lengths"])
+        gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self._note_kernels()
+        # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows
+        return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
+
+    def _note_kernels(self) -> None:
+        """What the graph being traced will run: found in it, because Keras falls back in silence."""
+        types = {operation.type for operation in tf.compat.v1.get_default_graph().get_operations()}
+        kernels = {kind for kind in types if kind.startswith("CudnnRNN")}
+        if types & {"While", "StatelessWhile"}:
+            kernels.add("tf.while_loop")
+        self._kernels |= kernels or {"unrolled graph"}
+
+    def _trace_apart(self) -> None:
+        """Trace the forward pass once for a small batch, outside of what ``compilations`` counts."""
+        B, T = 2, 3
+        steps = (T, B) if self._time_major else (B, T)
+        tokens = self._spec.vocab is not None
+        inputs = tf.TensorSpec(
+            steps if tokens else (*steps, self._spec.input_size), tf.int32 if tokens else self._dtype
+        )
+        lengths = tf.TensorSpec((B,), tf.int32) if self._spec.lengths else None
+        state = {
+            name: tf.TensorSpec((B, *shape), self._dtype) for name, shape in self._state_shapes.items()
+        }
+        with tf.device(self._placement):
+            tf.function(self._trace_forward, autograph=False).get_concrete_function(inputs, lengths, state)

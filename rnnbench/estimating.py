@@ -19,7 +19,7 @@ WARM_UP_S = 1.0
 BLOCK_S = 0.02
 STEP_OVERHEAD_S = 30e-6
 """One time step of one layer and direction: calls, not arithmetic."""
-FLOPS_PER_S = 4e9
+FLOPS_PER_S = 3e10
 """Small matrix products in float32 on one core."""
 EVALUATION_BATCHES = 30
 

@@ -1,4 +1,4 @@
-"""Suite -> text: a suite as YAML, the format's JSON Schema, and the first suite of a new user."""
+"""A suite as YAML, and the format's JSON Schema."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _with_kind(kind: str, model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tidied(node: Any, *, names: bool = False) -> Any:
-    """Without the titles and null defaults that pydantic adds; ``names``: keys are a suite's, not a schema's."""
+    """Without pydantic's titles and null defaults; ``names``: the keys are a suite's, not a schema's."""
     if isinstance(node, list):
         return [_tidied(item) for item in node]
     if not isinstance(node, dict):

@@ -15,7 +15,7 @@ from typing import Protocol as Interface
 
 from rnnbench.contracts import TaskShape
 from rnnbench.errors import RnnbenchError, Unavailable
-from rnnbench.measuring.budget import Budget, affordable_rounds, training_share_s
+from rnnbench.measuring.budget import LEAST_ROUNDS, Budget, affordable_rounds, training_share_s
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.scoring import (
     ScoreOn,
@@ -302,7 +302,9 @@ class _Conductor:
     def _needs_blocks(self, case: Case, process: int) -> bool:
         if self._records[case.key].status != "ok" or not timed_phases(case):
             return False
-        return all(block.process != process for block in self._blocks.get(case.key, ()))
+        blocks = [block for block in self._blocks.get(case.key, ()) if block.process == process]
+        rounds = {block.round for block in blocks if block.phase == timed_phases(case)[-1]}
+        return len(rounds) < min(LEAST_ROUNDS, self._protocol.rounds)
 
     # what is kept
 

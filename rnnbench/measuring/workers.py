@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from rnnbench.contracts import Settings, TaskDeclaration
@@ -58,16 +59,24 @@ class Worker:
     """One child process with one opened backend; ``opened`` is what it said of its environment."""
 
     def __init__(
-        self, key: WorkerKey, *, plugin_files: Sequence[str] = (), tasks: Sequence[TaskDeclaration] = ()
+        self,
+        key: WorkerKey,
+        *,
+        plugin_files: Sequence[str] = (),
+        tasks: Sequence[TaskDeclaration] = (),
+        pinned: bool = True,
     ) -> None:
-        """Start the process and open the backend. Raises Refused or WorkerDied."""
+        """Start the process and open the backend. Raises Refused or WorkerDied.
+
+        ``pinned`` False: for work that is not timed, so that several workers may share all cores.
+        """
         self.key = key
         self._log = tempfile.NamedTemporaryFile("w+b", prefix="rnnbench-worker-", suffix=".log")  # noqa: SIM115
         authkey = secrets.token_bytes(16)
         with Listener(authkey=authkey) as listener:
             self._process = self._spawn(listener.address, authkey)
             self._connection = self._accept(listener)
-        cores = choose_cores(key.settings.threads)
+        cores = choose_cores(key.settings.threads) if pinned else []
         self.idle_cpu_share: float = 0.0
         self._idle_since: tuple[float, float] | None = None
         self._stopped = False
@@ -203,8 +212,11 @@ class Worker:
 class Workers:
     """The living workers of one pass; starts what is asked for, once."""
 
-    def __init__(self, plugin_files: Sequence[str], tasks: Sequence[TaskDeclaration]) -> None:
+    def __init__(
+        self, plugin_files: Sequence[str], tasks: Sequence[TaskDeclaration], *, pinned: bool = True
+    ) -> None:
         self._plugin_files = plugin_files
+        self._pinned = pinned
         self._tasks = tasks
         self._living: dict[WorkerKey, Worker] = {}
         self._failed: dict[WorkerKey, Refused] = {}
@@ -213,9 +225,14 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for worker in self._living.values():
-            worker.stop()
+            if kind is None:
+                worker.stop()
+            else:  # interrupted: a worker in the middle of a block would not hear "stop" for a while
+                worker.kill()
         self._living.clear()
 
     def of(self, key: WorkerKey) -> Worker:
@@ -224,7 +241,9 @@ class Workers:
             raise self._failed[key]
         if key not in self._living:
             try:
-                self._living[key] = Worker(key, plugin_files=self._plugin_files, tasks=self._tasks)
+                self._living[key] = Worker(
+                    key, plugin_files=self._plugin_files, tasks=self._tasks, pinned=self._pinned
+                )
             except Refused as refused:
                 self._failed[key] = refused
                 raise

@@ -1,0 +1,243 @@
+"""The commands and their options. Each imports what it needs when it runs, so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="rnnbench",
+    help="Which recurrent network, in which framework, on this machine: proven equal, timed and scored.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SuiteArgument = Annotated[
+    str, typer.Argument(metavar="SUITE", help="A file, or the name of a shipped suite.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the suite: hidden=32,64 or train.steps=50."),
+]
+BackendOption = Annotated[list[str] | None, typer.Option("--backend", help="Only these backends.")]
+CellOption = Annotated[list[str] | None, typer.Option("--cell", help="Only these cells.")]
+SelectOption = Annotated[str, typer.Option("-k", metavar="TEXT", help="Only cases whose key contains TEXT.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ... or all.")]
+BudgetOption = Annotated[str, typer.Option("--budget", metavar="TIME", help='Such as "10 min".')]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a plugin from a file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+RunsArgument = Annotated[
+    list[Path] | None, typer.Argument(metavar="[RUN]...", help="Folders of runs; default: the newest one.")
+]
+
+
+class Listed(StrEnum):
+    """What ``rnnbench list`` lists."""
+
+    backends = "backends"
+    cells = "cells"
+    tasks = "tasks"
+    suites = "suites"
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+    if version:
+        import rnnbench
+
+        print(f"rnnbench {rnnbench.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    settings: SetOption = None,
+    backend: BackendOption = None,
+    cell: CellOption = None,
+    select: SelectOption = "",
+    device: DeviceOption = "",
+    budget: BudgetOption = "",
+    plugin: PluginOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run; default: ./results/<name>.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an unfinished run.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a suite: prove the networks equal, time them in turns, train them, write a report."""
+    from rnnbench.cli import measuring
+
+    request = _request(settings, backend, cell, select, device, budget, plugin)
+    raise typer.Exit(measuring.run(suite, request, out=out, resume=resume, json=json, command=sys.argv[1:]))
+
+
+@app.command()
+def plan(
+    suite: SuiteArgument,
+    settings: SetOption = None,
+    backend: BackendOption = None,
+    cell: CellOption = None,
+    select: SelectOption = "",
+    device: DeviceOption = "",
+    budget: BudgetOption = "",
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the cases of a suite, their number and a rough estimate of the time. Measures nothing."""
+    from rnnbench.cli import measuring
+
+    request = _request(settings, backend, cell, select, device, budget, plugin)
+    measuring.show_plan(suite, request, json=json)
+
+
+@app.command()
+def bench(
+    cells: Annotated[list[str] | None, typer.Argument(metavar="[CELL]...", help="Default: lstm.")] = None,
+    batch: Annotated[int, typer.Option("-B", "--batch", help="Sequences in a batch.")] = 32,
+    length: Annotated[int, typer.Option("-T", "--length", help="Time steps.")] = 100,
+    hidden: Annotated[int, typer.Option("-H", "--hidden", help="Hidden units.")] = 128,
+    features: Annotated[int, typer.Option("-I", "--input", help="Input features.")] = 64,
+    threads: Annotated[int, typer.Option("--threads", help="Cores that each worker is pinned to.")] = 1,
+    processes: Annotated[int, typer.Option("--processes", help="Fresh processes; below 2 no interval.")] = 3,
+    backend: BackendOption = None,
+    device: DeviceOption = "",
+    plugin: PluginOption = None,
+    save_suite: Annotated[
+        Path | None, typer.Option("--save-suite", metavar="FILE", help="Write the suite that this is.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """How fast is an LSTM here, on everything installed? No suite needed."""
+    from rnnbench.cli import measuring
+
+    text = measuring.bench_suite(
+        cells or ["lstm"], batch, length, hidden, features, threads=threads, processes=processes
+    )
+    request = _request(None, backend, None, "", device, "", plugin)
+    raise typer.Exit(
+        measuring.bench(text, request, save_suite=save_suite, out=out, json=json, command=sys.argv[1:])
+    )
+
+
+@app.command()
+def verify(
+    every: Annotated[bool, typer.Option("--all", help="The whole matrix; minutes.")] = False,
+    cell: CellOption = None,
+    backend: BackendOption = None,
+    implementation: Annotated[
+        list[str] | None, typer.Option("--implementation", help="Only these; default: native and portable.")
+    ] = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Prove that every implementation computes the same function as the float64 reference."""
+    from rnnbench.cli import looking
+
+    raise typer.Exit(
+        looking.verify(
+            every,
+            cell or [],
+            backend or [],
+            implementation or ["native", "portable"],
+            plugin or [],
+            json=json,
+        )
+    )
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Listed, typer.Argument(help="What to list.")],
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List backends (with versions and devices), cells, tasks or suites, and why something is unavailable."""
+    from rnnbench.cli import looking
+
+    looking.list_(what.value, plugin or [], json=json)
+
+
+@app.command()
+def report(
+    runs: RunsArgument = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; default: that of the run.")] = None,
+) -> None:
+    """Write the HTML page and the figures of a run again."""
+    from rnnbench.cli import looking
+
+    looking.report(runs or [], out)
+
+
+@app.command()
+def export(
+    runs: RunsArgument = None,
+    format: Annotated[str, typer.Option("--format", help="csv, jsonl or parquet.")] = "csv",
+    out: Annotated[Path | None, typer.Option("--out", help="File; default: beside the run.")] = None,
+) -> None:
+    """Write the records of runs as one table."""
+    from rnnbench.cli import looking
+
+    looking.export(runs or [], format, out)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The suite to write.")],
+    csv: Annotated[Path | None, typer.Option("--csv", help="Your data.")] = None,
+    target: Annotated[str, typer.Option("--target", help="The column to forecast.")] = "",
+) -> None:
+    """Write a commented first suite, on your own data if given."""
+    from rnnbench.cli import looking
+
+    looking.init(file, csv, target)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of suites, for editors."""
+    from rnnbench.cli import looking
+
+    looking.schema()
+
+
+def _request(
+    settings: list[str] | None,
+    backend: list[str] | None,
+    cell: list[str] | None,
+    select: str,
+    device: str,
+    budget: str,
+    plugin: list[Path] | None,
+) -> Any:
+    from rnnbench.cli.measuring import Request
+    from rnnbench.suite_overrides import Overrides
+
+    overrides = Overrides(
+        settings=tuple(settings or ()),
+        backends=_split(backend),
+        cells=_split(cell),
+        select=select,
+        device=device,
+        budget=budget,
+    )
+    return Request(overrides, tuple(str(file) for file in plugin or ()))
+
+
+def _split(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(part for value in values or () for part in value.split(",") if part)

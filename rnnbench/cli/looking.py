@@ -1,0 +1,224 @@
+"""``list``, ``verify``, ``report``, ``export``, ``init`` and ``schema``: nothing here is timed."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rnnbench.errors import RequestError, nearest
+from rnnbench.plugins import Plugins, availability, discover
+
+if TYPE_CHECKING:
+    from rnnbench.verifying import Verdict
+
+FORMATS = ("csv", "jsonl", "parquet")
+
+
+def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
+    """Print what there is."""
+    if what == "suites":
+        rows = _suites()
+    else:
+        plugins = discover(plugin_files)
+        rows = {"backends": _backends, "cells": _cells, "tasks": _tasks}[what](plugins, plugin_files)
+    if json:
+        print(jsonlib.dumps(rows))
+        return
+    console, table = Console(), Table(pad_edge=False)
+    for heading in rows[0] if rows else ("nothing",):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_field(value)) for value in row.values()))
+    console.print(table)
+
+
+def verify(
+    every: bool,
+    cells: Sequence[str],
+    backends: Sequence[str],
+    implementations: Sequence[str],
+    plugin_files: Sequence[Path],
+    *,
+    json: bool,
+) -> int:
+    """Run the gate and return the exit status: 6 for a mismatch or a failure."""
+    from rnnbench.verifying import verify as verify_all
+
+    plugins = discover(plugin_files)
+    chosen_cells = _known("--cell", cells, plugins.cells)
+    chosen_backends = _known("--backend", backends, plugins.backends)
+    console = Console(stderr=True)
+    verdicts = verify_all(
+        plugins,
+        backends=chosen_backends,
+        cells=chosen_cells,
+        implementations=implementations,
+        every=every,
+        plugin_files=[str(file) for file in plugin_files],
+        note=lambda text: console.print(text, style="dim", highlight=False, markup=False),
+    )
+    bad = [v for v in verdicts if v.status not in ("ok", "unsupported", "skipped")]
+    if json:
+        print(jsonlib.dumps([asdict(verdict) for verdict in verdicts]))
+    else:
+        _show_verdicts(Console(), verdicts, bad)
+    return 6 if bad else 0
+
+
+def report(runs: Sequence[Path], out: Path | None) -> None:
+    """Write the pages of runs."""
+    from rnnbench.report.page import write
+    from rnnbench.results import read
+
+    folders = _runs(runs)
+    if out is not None and len(folders) > 1:
+        raise RequestError(f"takes one run, and these are {len(folders)}", where="--out")
+    unranked = [name for name, task in discover().tasks.items() if not task.ranked]
+    for folder in folders:
+        results = read(folder)
+        for problem in results.problems:
+            print(f"rnnbench: {folder}: {problem}", file=sys.stderr)
+        print(write(results, out or folder, unranked))
+
+
+def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
+    """Write runs as one table."""
+    from rnnbench.exporting import export as write_table
+    from rnnbench.results import read
+
+    if format not in FORMATS:
+        raise RequestError(f'no format "{format}". {nearest(format, FORMATS)}', where="--format")
+    folders = _runs(runs)
+    file = out or folders[-1] / f"records.{'export.jsonl' if format == 'jsonl' else format}"
+    write_table([read(folder) for folder in folders], format, file)
+    print(file)
+
+
+def init(file: Path, csv: Path | None, target: str) -> None:
+    """Write a first suite."""
+    from rnnbench.cli.measuring import write_new
+    from rnnbench.starting import starter
+
+    write_new(file, starter(csv=csv, target=target or None))
+    print(f"Wrote {file}. Look at it, then: rnnbench plan {file}; rnnbench run {file}")
+
+
+def schema() -> None:
+    """Print the JSON Schema."""
+    from rnnbench.suite_writing import schema as of_suites
+
+    print(jsonlib.dumps(of_suites(), indent=2, ensure_ascii=False))
+
+
+def _suites() -> list[dict[str, Any]]:
+    from rnnbench.suite import load_suite, shipped_suites
+
+    return [
+        {"suite": name, "about": load_suite(name).about, "file": str(file)}
+        for name, file in shipped_suites().items()
+    ]
+
+
+def _backends(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, Any]]:
+    from rnnbench.plugins import FIRST_PARTY
+    from rnnbench.running import ask_devices
+
+    devices, reasons = ask_devices(plugins, [str(file) for file in plugin_files])
+    rows = []
+    for name, backend in plugins.backends.items():
+        version, _ = availability(backend)
+        row = {"backend": name, "version": version or "", "devices": list(devices.get(name, ()))}
+        rows.append(
+            {**row, "plugin": _origin(plugins, "backend", name), "unavailable": reasons.get(name, "")}
+        )
+    broken = {plugin.name: f"{plugin.distribution} is broken: {plugin.reason}" for plugin in plugins.broken}
+    absent = {
+        name: f"not installed. Install it with: pip install rnnbench-{name}"
+        for name in FIRST_PARTY
+        if name not in plugins.backends and name not in broken
+    }
+    for name, reason in {**broken, **absent}.items():
+        rows.append({"backend": name, "version": "", "devices": [], "plugin": "", "unavailable": reason})
+    return rows
+
+
+def _cells(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, Any]]:
+    from rnnbench.contracts import Sizes
+
+    def row(name: str) -> dict[str, Any]:
+        cell = plugins.cells[name]
+        sizes = Sizes(64, 128)
+        count = 0
+        for shape in cell.shapes(sizes).values():
+            product = 1
+            for size in shape:
+                product *= size
+            count += product
+        return {
+            "cell": name,
+            "gates": list(cell.gates),
+            "states": list(cell.state_shapes(sizes)),
+            "parameters (I=64, H=128)": count,
+            "native on": [b for b in plugins.backends if "native" in plugins.implementations_of(b, name)],
+            "paper": cell.paper,
+            "plugin": _origin(plugins, "cell", name),
+        }
+
+    return [row(name) for name in plugins.cells]
+
+
+def _tasks(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, Any]]:
+    return [
+        {"task": name, "about": task.about, "ranked": task.ranked, "plugin": _origin(plugins, "task", name)}
+        for name, task in plugins.tasks.items()
+    ]
+
+
+def _origin(plugins: Plugins, kind: str, name: str) -> str:
+    return str(plugins.origins.get((kind, name), ""))
+
+
+def _known(option: str, given: Sequence[str], allowed: Any) -> list[str]:
+    for name in given:
+        if name not in allowed:
+            raise RequestError(f'no such name: "{name}". {nearest(name, allowed)}', where=option)
+    return list(given) or list(allowed)
+
+
+def _runs(runs: Sequence[Path]) -> list[Path]:
+    from rnnbench.results import find_runs, read_run
+
+    if runs:
+        return find_runs(runs)
+    return [max(find_runs([Path("results")]), key=lambda folder: read_run(folder).started)]
+
+
+def _show_verdicts(console: Console, verdicts: Sequence[Verdict], bad: Sequence[Verdict]) -> None:
+    table = Table(pad_edge=False)
+    for heading in ("backend", "cell", "implementation", "dtype", "structures", "worst error ÷ tolerance"):
+        table.add_column(heading, justify="right" if heading.startswith(("struct", "worst")) else "left")
+    for key in dict.fromkeys((v.backend, v.cell, v.implementation, v.dtype) for v in verdicts):
+        of_key = [v for v in verdicts if (v.backend, v.cell, v.implementation, v.dtype) == key]
+        counts = Counter(v.status for v in of_key)
+        worst = max((v for v in of_key if v.worst is not None), key=lambda v: v.worst or 0.0, default=None)
+        said = ", ".join(f"{count} {status}" for status, count in counts.items())
+        table.add_row(*key, said, f"{worst.worst:.2g} ({worst.quantity})" if worst else "")
+    console.print(table)
+    for verdict in bad:
+        place = f"{verdict.backend} {verdict.cell} {verdict.implementation} {verdict.dtype}"
+        console.print(Text(f"{verdict.status}: {place}, {verdict.structure}: {verdict.reason}"))
+    totals = Counter(verdict.status for verdict in verdicts)
+    console.print(", ".join(f"{count} {status}" for status, count in totals.items()), highlight=False)
+
+
+def _field(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,59 @@
+"""What is shown while a run goes on: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from rnnbench.records import Record
+from rnnbench.report.words import safe
+
+_PLAIN_EVERY_S = 10.0
+
+
+class Shown:
+    """A ``Progress`` on a console. ``total`` is the number of planned cases."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._ended: set[str] = set()
+        self._status: Status | None = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> Shown:
+        if self._console.is_terminal:
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def note(self, text: str) -> None:
+        """What is being done now."""
+        line = f"[{len(self._ended)}/{self._total}] {safe(text, 200)}"
+        if self._status is not None:
+            self._status.update(escape(line))
+        elif time.monotonic() - self._last_line > _PLAIN_EVERY_S:
+            self._last_line = time.monotonic()
+            self._console.print(line, markup=False, highlight=False)
+
+    def record(self, record: Record) -> None:
+        """A case has ended, or has more to say; only the first time and failures are told."""
+        key = record.case.key
+        new = key not in self._ended
+        self._ended.add(key)
+        if record.status == "ok":
+            if new:
+                self.note(f"{key}: ok")
+            return
+        text = f"{record.status}: {safe(key, 120)}: {safe(record.reason, 300)}"
+        self._console.print(text, markup=False, highlight=False)

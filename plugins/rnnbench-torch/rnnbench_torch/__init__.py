@@ -1,0 +1,36 @@
+"""PyTorch for rnnbench. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rnnbench.contracts import Backend, Cell, Session, Settings
+from rnnbench.hookspecs import hookimpl
+from rnnbench_torch.layout import NATIVE
+
+RNNBENCH_API = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """See ``rnnbench.contracts.Backend``."""
+
+    name: str = "torch"
+    distributions: tuple[str, ...] = ("torch",)
+
+    def implementations(self, cell: Cell) -> tuple[str, ...]:
+        """``native`` for the cells that torch.nn has a module for; ``portable`` for all."""
+        return ("native", "portable") if cell.name in NATIVE else ("portable",)
+
+    def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
+        """Raises ``Unavailable`` where torch does not import or the device is not here."""
+        from rnnbench_torch.session import open_session
+
+        return open_session(settings, cells)
+
+
+@hookimpl
+def rnnbench_backends() -> Sequence[Backend]:
+    """One backend."""
+    return (Torch(),)

@@ -1,0 +1,64 @@
+"""Which kernel a recurrent module really takes: watched, never inferred from torch's conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils._python_dispatch import TorchDispatchMode
+
+FUSED_LAYERS = {
+    "aten::mkldnn_rnn_layer": "oneDNN",
+    "aten::_cudnn_rnn": "cuDNN",
+    "aten::miopen_rnn": "MIOpen",
+    "aten::_lstm_mps": "MPS",
+}
+"""Operators that do all time steps of a layer in one call."""
+
+FUSED_CELLS = {"aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell"}
+ACTIVATIONS = {"aten::tanh", "aten::tanh_", "aten::relu", "aten::relu_", "aten::sigmoid", "aten::sigmoid_"}
+
+
+class Watch(TorchDispatchMode):
+    """Collects the operators that reach a device, e.g. "aten::mkldnn_rnn_layer".
+
+    torch's profiler sees the same (a test compares them), but its Kineto writes to stderr at each use.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note the name, without its overload, and go on."""
+        self.operators.add(func.name().partition(".")[0])
+        return func(*args, **(kwargs or {}))
+
+
+def watch_path(module: nn.RNNBase, inputs: Any) -> str:
+    """Run a tiny batch as ``forward`` and as ``gradients`` run theirs, and say in words what ran."""
+    packed = isinstance(inputs, PackedSequence)
+    layer = type(module).__name__
+    module.training = False
+    with torch.inference_mode(), Watch() as watch:
+        module(inputs)
+    forward = name_path(watch.operators, layer, packed)
+    module.training = True
+    with Watch() as watch:
+        module(inputs)
+    gradients = name_path(watch.operators, layer, packed)
+    return forward if forward == gradients else f"{forward} in forward, {gradients} in gradients"
+
+
+def name_path(operators: Set[str], layer: str, packed: bool) -> str:
+    """Words for the operators that ran: "oneDNN LSTM", "cuDNN", "ATen packed loop", ..."""
+    for operator, library in FUSED_LAYERS.items():
+        if operator in operators:
+            return library if library == "cuDNN" else f"{library} {layer}"
+    loop = "ATen packed loop" if packed else "ATen loop"
+    if operators & FUSED_CELLS:
+        return f"{loop} over fused cells"
+    return loop if operators & ACTIVATIONS else f"unknown operators {', '.join(sorted(operators))}"

@@ -1,0 +1,288 @@
+"""torch.nn.RNN, LSTM and GRU: one module for the whole stack, or one per layer where directions are summed.
+
+Batches with lengths are packed by ``put``: sorted by falling length, the steps of all sequences
+without their padding in one array (N,I), so that nothing is computed for padding, in the
+embedding, the head and the loss neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from rnnbench.cells.network import part, sizes_of
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State
+from rnnbench_torch.kernel import watch_path
+from rnnbench_torch.layout import NativeCell, to_canonical, to_torch
+from rnnbench_torch.network import tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """``batch_sizes`` (T',): sequences that have a step t, on the host; ``restore`` (B,) undoes the sorting;
+    ``length`` is T, of which T' may fall short.
+    """
+
+    batch_sizes: Tensor
+    restore: Tensor
+    length: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """Dense: inputs (T,B,I) or tokens (T,B), targets flat over (T,B) for readout "each".
+    Packed: inputs (N,I) or (N,), targets (N,...), all else sorted. ``states``: what each module takes.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    states: Sequence[Any]
+    packing: Packing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a leaf belongs: "layers.0.forward." and "weight_ih", or a canonical name and ""."""
+
+    name: str
+    kind: str
+
+
+class NativeModel:
+    """Embedding, recurrent modules and head, all in torch's own layout."""
+
+    def __init__(
+        self,
+        native: NativeCell,
+        cell: Cell,
+        spec: NetworkSpec,
+        parameters: Parameters,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self._native, self._cell, self._spec = native, cell, spec
+        self._dtype, self._device = dtype, device
+        self._summed = spec.bidirectional == "sum"
+        self._modules = self._make_modules()
+        self._frozen: list[tuple[Tensor, Tensor]] = []
+        self._slots: list[Slot] = []
+        self._leaves: list[Tensor] = []
+        self._embedding = None
+        if spec.vocab is not None:
+            self._embedding = self._add("embed.E", tensor(parameters["embed.E"], dtype, device))
+        for index in range(spec.layers):
+            for direction in spec.directions:
+                self._load(index, direction, parameters)
+        head = tensor(parameters["head.W"], dtype, device, swap=True)
+        self._head_weight = self._add("head.W", head)
+        self._head_bias = self._add("head.b", tensor(parameters["head.b"], dtype, device))
+        self._path = self._watch()
+
+    @property
+    def path(self) -> str:
+        """The kernel of all modules, or of each where they differ."""
+        return self._path
+
+    @property
+    def leaves(self) -> Sequence[Tensor]:
+        """See Model."""
+        return self._leaves
+
+    def put(self, batch: Batch) -> Data:
+        """See Model."""
+        spec = self._spec
+        each = spec.readout == "each"
+        inputs = torch.int64 if spec.vocab is not None else self._dtype
+        integers = spec.loss == "cross_entropy"
+        targets = torch.int64 if integers else self._dtype
+        if batch.lengths is None:
+            flat = np.swapaxes(batch.targets, 0, 1) if each else batch.targets
+            flat = flat.reshape(-1) if integers else flat.reshape(-1, spec.output_size)
+            return Data(
+                inputs=tensor(batch.inputs, inputs, self._device, swap=True),
+                targets=tensor(flat, targets, self._device),
+                states=self._initial(batch.state, None),
+                packing=None,
+            )
+        order = np.argsort(-batch.lengths, kind="stable")
+        lengths = torch.from_numpy(batch.lengths[order].astype(np.int64))
+        x, batch_sizes = _pack(batch.inputs[order], lengths)
+        y = _pack(batch.targets[order], lengths)[0] if each else torch.from_numpy(batch.targets[order])
+        restore = torch.from_numpy(np.argsort(order)).to(self._device)
+        return Data(
+            inputs=x.to(device=self._device, dtype=inputs),
+            targets=y.to(device=self._device, dtype=targets),
+            states=self._initial(batch.state, order),
+            packing=Packing(batch_sizes, restore, batch.inputs.shape[1]),
+        )
+
+    def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
+        """See Model."""
+        self._set_training(False)
+        features, finals = self._run(data)
+        y = functional.linear(features, self._head_weight, self._head_bias)
+        packing = data.packing
+        if self._spec.readout == "each":
+            if packing is None:
+                y = y.transpose(0, 1)
+            else:
+                packed = PackedSequence(y, packing.batch_sizes)
+                y, _ = pad_packed_sequence(packed, batch_first=True, total_length=packing.length)
+        if packing is None:
+            return y, self._final(finals, None)
+        return y.index_select(0, packing.restore), self._final(finals, packing.restore)
+
+    def loss(self, data: Data) -> Tensor:
+        """See Model."""
+        self._set_training(True)
+        features, _ = self._run(data)
+        y = functional.linear(features, self._head_weight, self._head_bias)
+        y = y.view(-1, y.shape[-1])
+        if self._spec.loss == "cross_entropy":
+            return functional.cross_entropy(y, data.targets)
+        return functional.mse_loss(y, data.targets)
+
+    def zero_frozen(self) -> None:
+        """A GRU's second bias lives in its n row only."""
+        for leaf, alive in self._frozen:
+            assert leaf.grad is not None
+            leaf.grad.mul_(alive)
+
+    def canonical(self, values: Sequence[Tensor]) -> dict[str, Tensor]:
+        """See Model."""
+        named = {}
+        for slot, value in zip(self._slots, values, strict=True):
+            if slot.kind:
+                name, view = to_canonical(self._native, self._cell.gates, slot.kind, value)
+                named[slot.name + name] = view
+            else:
+                named[slot.name] = value.t() if slot.name == "head.W" else value
+        return named
+
+    def _make_modules(self) -> list[nn.RNNBase]:
+        spec = self._spec
+        layers = [1] * spec.layers if self._summed else [spec.layers]
+        make = getattr(nn, self._native.module)
+        return [
+            make(
+                sizes_of(self._cell, spec, number).input,
+                spec.hidden,
+                num_layers=count,
+                bidirectional=len(spec.directions) == 2,
+                dtype=self._dtype,
+                device=self._device,
+                **self._native.options,
+            )
+            for number, count in enumerate(layers)
+        ]
+
+    def _load(self, index: int, direction: str, parameters: Parameters) -> None:
+        """Copy one layer and direction in place: cuDNN wants all weights in the one buffer they are in."""
+        prefix = f"layers.{index}.{direction}."
+        module, layer = (self._modules[index], 0) if self._summed else (self._modules[0], index)
+        values = to_torch(self._native, self._cell.gates, part(parameters, prefix))
+        for kind, value in values.items():
+            leaf = getattr(module, f"{kind}_l{layer}{'_reverse' if direction == 'backward' else ''}")
+            with torch.no_grad():
+                leaf.copy_(torch.from_numpy(np.array(value)))
+            if kind != "bias_hh":
+                self._add(prefix, leaf, kind)
+            elif self._native.inner is None:
+                leaf.requires_grad_(False)
+            else:
+                self._add(prefix, leaf, kind)
+                alive = torch.zeros_like(leaf, requires_grad=False)
+                alive.view(len(self._native.gates), -1)[self._native.gates.index(self._native.inner)] = 1
+                self._frozen.append((leaf, alive))
+
+    def _add(self, name: str, leaf: Tensor, kind: str = "") -> Tensor:
+        self._slots.append(Slot(name, kind))
+        self._leaves.append(leaf.requires_grad_())
+        return leaf
+
+    def _set_training(self, training: bool) -> None:
+        # cuDNN reserves memory for a backward pass only in training
+        for module in self._modules:
+            module.training = training
+
+    def _run(self, data: Data) -> tuple[Tensor, list[Any]]:
+        """Features that the head reads, and the final state of each module."""
+        y = data.inputs if self._embedding is None else functional.embedding(data.inputs, self._embedding)
+        finals = []
+        for number, (module, state) in enumerate(zip(self._modules, data.states, strict=True)):
+            x = self._merge(y) if number else y
+            if data.packing is None:
+                y, final = module(x, state)
+            else:
+                packed, final = module(PackedSequence(x, data.packing.batch_sizes), state)
+                y = packed.data
+            finals.append(final)
+        if self._spec.readout == "each":
+            return self._merge(y), finals
+        # the last valid step forward and step 0 backward are where each direction ends
+        h = finals[-1][0] if len(self._native.states) > 1 else finals[-1]
+        if self._spec.bidirectional == "none":
+            return h[-1], finals
+        return (h[-2] + h[-1] if self._summed else torch.cat((h[-2], h[-1]), 1)), finals
+
+    def _merge(self, y: Tensor) -> Tensor:
+        """Concatenated is what bidirectional modules give."""
+        if not self._summed:
+            return y
+        forward, backward = y.chunk(2, -1)
+        return forward + backward
+
+    def _initial(self, state: State | None, order: np.ndarray | None) -> list[Any]:
+        """Canonical states -> (layers*directions,B,H) for each module: a tensor, or a tuple for an LSTM."""
+        if state is None:
+            return [None] * len(self._modules)
+        states = []
+        for prefixes in self._prefixes():
+            parts = tuple(
+                tensor(
+                    np.stack(
+                        [state[prefix + name][slice(None) if order is None else order] for prefix in prefixes]
+                    ),
+                    self._dtype,
+                    self._device,
+                )
+                for name in self._native.states
+            )
+            states.append(parts if len(parts) > 1 else parts[0])
+        return states
+
+    def _final(self, finals: Sequence[Any], restore: Tensor | None) -> dict[str, Tensor]:
+        named = {}
+        for prefixes, final in zip(self._prefixes(), finals, strict=True):
+            parts = final if len(self._native.states) > 1 else (final,)
+            for name, value in zip(self._native.states, parts, strict=True):
+                rows = (value if restore is None else value.index_select(1, restore)).unbind(0)
+                named.update({prefix + name: row for prefix, row in zip(prefixes, rows, strict=True)})
+        return named
+
+    def _prefixes(self) -> list[list[str]]:
+        """Of each module, its layers and directions in torch's order."""
+        layers = [[f"layers.{i}.{d}." for d in self._spec.directions] for i in range(self._spec.layers)]
+        return layers if self._summed else [[prefix for prefixes in layers for prefix in prefixes]]
+
+    def _watch(self) -> str:
+        paths = []
+        for module in self._modules:
+            x: Any = torch.zeros(2, 1, module.input_size, dtype=self._dtype, device=self._device)
+            paths.append(
+                watch_path(module, pack_padded_sequence(x, torch.tensor([2])) if self._spec.lengths else x)
+            )
+        return ", ".join(dict.fromkeys(paths))
+
+
+def _pack(values: np.ndarray, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """values (B,T,...), sorted by falling length -> (N,...) and the batch sizes."""
+    packed = pack_padded_sequence(torch.from_numpy(np.array(values)), lengths, batch_first=True)
+    return packed.data, packed.batch_sizes

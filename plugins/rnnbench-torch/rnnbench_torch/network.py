@@ -1,0 +1,131 @@
+"""A built network: what the harness calls, around a model that knows its layout and its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnbench.contracts import Batch, NetworkSpec, TrainingSpec
+from rnnbench.errors import RequestError
+from rnnbench_torch.optimizer import make_update
+
+
+class Model(Protocol):
+    """The function that a network computes, its parameters in whatever layout suits its kernels."""
+
+    @property
+    def path(self) -> str:
+        """As in Network."""
+        ...
+
+    @property
+    def leaves(self) -> Sequence[Tensor]:
+        """What is trained."""
+        ...
+
+    def put(self, batch: Batch) -> Any:
+        """Host -> device."""
+        ...
+
+    def outputs(self, data: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Batch-major outputs and the final state, called without autograd."""
+        ...
+
+    def loss(self, data: Any) -> Tensor:
+        """A scalar, called with autograd."""
+        ...
+
+    def zero_frozen(self) -> None:
+        """Zero the part of the leaves' ``.grad`` that belongs to no canonical parameter."""
+        ...
+
+    def canonical(self, values: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Values in the order and layout of ``leaves`` (or gradients) -> by canonical name and shape."""
+        ...
+
+
+class TorchNetwork:
+    """See ``rnnbench.contracts.Network``."""
+
+    def __init__(self, model: Model, spec: NetworkSpec, training: TrainingSpec, device: torch.device) -> None:
+        self._model = model
+        self._leaves = list(model.leaves)
+        self._lengths = spec.lengths
+        self._device = device
+        self._update = make_update(self._leaves, training)
+
+    @property
+    def path(self) -> str:
+        """Found out by watching one forward pass."""
+        return self._model.path
+
+    def put(self, batch: Batch) -> Any:
+        """Raises RequestError where the batch has lengths and the spec has not, or the reverse."""
+        if (batch.lengths is not None) != self._lengths:
+            given, built = ("no", "with") if self._lengths else ("", "without")
+            raise RequestError(f"the batch has {given} lengths, but the network was built {built} them")
+        return self._model.put(batch)
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """See Network."""
+        with torch.inference_mode():
+            return self._model.outputs(batch)
+
+    def gradients(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """See Network."""
+        loss = self._model.loss(batch)
+        gradients = torch.autograd.grad(loss, self._leaves, materialize_grads=True)
+        return loss.detach(), self._model.canonical(gradients)
+
+    def train_step(self, batch: Any) -> Tensor:
+        """See Network."""
+        for leaf in self._leaves:
+            leaf.grad = None
+        loss = self._model.loss(batch)
+        # backward() and not grad(): it gives .grad the layout of its leaf, which fused kernels rely on
+        torch.autograd.backward(loss)
+        self._model.zero_frozen()
+        self._update()
+        return loss.detach()
+
+    def sync(self, value: Any) -> None:
+        """On the CPU nothing is pending."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        elif self._device.type == "mps":
+            torch.mps.synchronize()
+
+    def fetch(self, value: Any) -> Any:
+        """See Network."""
+        if isinstance(value, Tensor):
+            return value.detach().cpu().numpy()
+        if isinstance(value, dict):
+            return {name: self.fetch(item) for name, item in value.items()}
+        return tuple(self.fetch(item) for item in value)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Copies: later updates, which are in place, do not reach them."""
+        values = self._model.canonical([leaf.detach() for leaf in self._leaves])
+        return {name: np.array(value.cpu().numpy()) for name, value in values.items()}
+
+    def compilations(self) -> int:
+        """Eager torch compiles nothing."""
+        return 0
+
+    def memory(self) -> int | None:
+        """CUDA's allocator keeps a peak; the one of MPS does not, and shares the host's memory anyway."""
+        if self._device.type != "cuda":
+            return None
+        peak = torch.cuda.max_memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return peak
+
+
+def tensor(values: np.ndarray, dtype: torch.dtype, device: torch.device, *, swap: bool = False) -> Tensor:
+    """A contiguous copy on the device; ``swap`` exchanges the first two axes on the way."""
+    host = np.swapaxes(values, 0, 1) if swap else values
+    return torch.from_numpy(np.array(host, order="C")).to(device=device, dtype=dtype)

@@ -1,0 +1,86 @@
+"""The cell's own ``step`` in an eager loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters
+from rnnbench_torch.network import tensor
+from rnnbench_torch.ops import TorchOps
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """inputs (T,B,I) or (T,B); targets with time first for readout "each"; lengths (B,)."""
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor | None
+    state: Mapping[str, Tensor] | None
+
+
+class PortableModel:
+    """Runs any cell; its leaves are the canonical parameters themselves."""
+
+    path = "eager loop"
+
+    def __init__(
+        self, cell: Cell, spec: NetworkSpec, parameters: Parameters, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._ops = TorchOps()
+        self._cell = cell
+        self._spec = spec
+        self._dtype = dtype
+        self._device = device
+        self._parameters = {
+            name: tensor(parameters[name], dtype, device).requires_grad_()
+            for name in parameter_shapes(cell, spec)
+        }
+
+    @property
+    def leaves(self) -> Sequence[Tensor]:
+        """The canonical parameters, in canonical order."""
+        return list(self._parameters.values())
+
+    def put(self, batch: Batch) -> Data:
+        """See Model."""
+        spec = self._spec
+        inputs = torch.int64 if spec.vocab is not None else self._dtype
+        targets = torch.int64 if spec.loss == "cross_entropy" else self._dtype
+        lengths, state = batch.lengths, batch.state
+        return Data(
+            inputs=tensor(batch.inputs, inputs, self._device, swap=True),
+            targets=tensor(batch.targets, targets, self._device, swap=spec.readout == "each"),
+            lengths=None if lengths is None else tensor(lengths, torch.int64, self._device),
+            state=None
+            if state is None
+            else {name: tensor(value, self._dtype, self._device) for name, value in state.items()},
+        )
+
+    def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
+        """See Model."""
+        y, final = self._run(data)
+        return (y.transpose(0, 1) if self._spec.readout == "each" else y), final
+
+    def loss(self, data: Data) -> Tensor:
+        """See Model."""
+        y, _ = self._run(data)
+        loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, data.lengths)
+        return loss
+
+    def zero_frozen(self) -> None:
+        """Nothing is frozen."""
+
+    def canonical(self, values: Sequence[Tensor]) -> dict[str, Tensor]:
+        """See Model."""
+        return dict(zip(self._parameters, values, strict=True))
+
+    def _run(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
+        return network_outputs(
+            self._ops, self._cell, self._spec, self._parameters, data.inputs, data.lengths, data.state
+        )

@@ -73,7 +73,7 @@ def _time_against_length(groups: Sequence[Ranking], look: dict[str, Style]) -> F
         curves = [_curve(label, look[label], found) for label, found in sorted(points.items())]
         ticks = tuple(sorted({float(length) for length, _ in timed}))
         alt = f"{what} against sequence length, {title}. " + _ends(curves, seconds)
-        x = Axis("sequence length T", True, ticks, digits)
+        x = Axis("sequence length T", True, ticks, "{:g}".format)
         panels.append(draw_curves(name, title, alt, curves, x, Axis("time per call", True, show=_time)))
     caption = (
         "Both axes are logarithmic: equal distances are equal ratios. Bands are 99 % intervals "
@@ -96,7 +96,7 @@ def _score_against_length(groups: Sequence[Ranking], look: dict[str, Style]) -> 
         ticks = tuple(sorted({float(group.length) for group, _ in scored}))
         y = Axis(_metric(scored[0][1]))
         alt = f"Score against sequence length, {title}. " + _ends(curves, digits)
-        x = Axis("sequence length T", True, ticks, digits)
+        x = Axis("sequence length T", True, ticks, "{:g}".format)
         panels.append(draw_curves(f"score-{number}", title, alt, _drawable(curves), x, y))
     caption = "Means over seeds; bands reach from the worst to the best seed, baselines are dashed grey."
     return Figure("score", "Score against length", caption, tuple(panels))
@@ -147,7 +147,7 @@ def _learning_curves(groups: Sequence[Ranking], look: dict[str, Style]) -> Figur
             if value is not None and math.isfinite(value):
                 curves.append(Curve(kind, BASELINE, (steps[0], steps[-1]), (value, value)))
         alt = f"Learning curves, {title}: score after so many updates. " + _ends(curves, digits)
-        x, y = Axis("updates", show=digits), Axis(_metric(scored[0][1]))
+        x, y = Axis("updates", show="{:g}".format), Axis(_metric(scored[0][1]))
         panels.append(draw_curves(f"learning-{number}", title, alt, curves, x, y))
     caption = "Mean over seeds; bands reach from the worst to the best seed."
     return Figure("learning", "Learning curves", caption, tuple(panels))

@@ -90,14 +90,14 @@ class Panel:
 
 def styles(names: Sequence[str], kinds: Sequence[str] = ()) -> dict[str, Style]:
     """A style for each name. ``kinds`` (parallel) share a colour and marker and differ by their dash."""
-    found: dict[str, Style] = {}
     order = list(dict.fromkeys(kinds or names))
+    found: dict[str, Style] = {}
+    seen: dict[str, int] = {}
     for name, kind in zip(names, kinds or names, strict=True):
-        index = order.index(kind)
-        nth = sum(1 for each in found if kinds and kinds[names.index(each)] == kind) if kinds else index
-        found[name] = Style(
-            COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[nth % len(DASHES)]
-        )
+        index, nth = order.index(kind), seen.get(kind, 0)
+        seen[kind] = nth + 1
+        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        found[name] = Style(colour, marker, DASHES[(index + nth) % len(DASHES)])
     return found
 
 
@@ -170,6 +170,7 @@ def _apart(ticks: Sequence[float], log: bool) -> list[float]:
 
 def label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     """Each label at its line's end, moved apart where they would overlap, with a thin leader."""
+    axes.get_xlim(), axes.get_ylim()  # the limits of the data are only settled when they are asked for
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = [(to_axes.transform((curve.x[-1], curve.y[-1])), curve) for curve in curves]
     ends.sort(key=lambda end: (float(end[0][1]), end[1].label))

@@ -1,0 +1,60 @@
+"""Backend × cell: how each implementation fares on each cell, and why where it does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnnbench.report.ranking import Ranking, Row
+from rnnbench.report.words import counted, digits, safe
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """``kind``: best (first or not told from it everywhere), ok, or none; ``text`` is never empty."""
+
+    kind: str
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """``fields``: a row per name of ``rows``, a column per name of ``columns``."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    fields: tuple[tuple[Field, ...], ...]
+
+
+def matrix(groups: Sequence[Ranking]) -> Matrix:
+    """The ratios to the best over all groups of a cell; in an empty field the reason."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for group in groups:
+        for row in group.rows:
+            found.setdefault((row.label, safe(group.cell, 60)), []).append(row)
+    rows = tuple(sorted({label for label, _ in found}))
+    columns = tuple(sorted({cell for _, cell in found}))
+    fields = tuple(tuple(_field(found.get((row, column), [])) for column in columns) for row in rows)
+    return Matrix(rows, columns, fields)
+
+
+def _field(rows: Sequence[Row]) -> Field:
+    if not rows:
+        return Field("none", "not planned", "no case of this run")
+    ratios = [row.to_best.value for row in rows if row.rank is not None and row.to_best is not None]
+    reasons = Counter(
+        (row.record.status, safe(row.record.reason, 160)) for row in rows if row.record.status != "ok"
+    )
+    said = "; ".join(
+        f"{status} {f'({number} of {len(rows)})' if len(rows) > 1 else ''}{': ' + why if why else ''}"
+        for (status, why), number in reasons.most_common(3)
+    )
+    if len(reasons) > 3:
+        said += f"; and {counted(len(reasons) - 3, 'other reason')}"
+    if not ratios:
+        return Field("none", rows[0].record.status if reasons else "not timed", said)
+    low, high = digits(min(ratios)), digits(max(ratios))
+    first = all(row.rank == 1 for row in rows)
+    return Field("best" if first else "ok", f"{low}×" if low == high else f"{low}–{high}×", said)

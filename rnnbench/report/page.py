@@ -1,0 +1,260 @@
+"""One HTML page per run: an answer first, then what it rests on. Opens from a file, without a network.
+
+A page is about one run, because times of two runs were not measured in turns and prove nothing together.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from rnnbench.errors import RequestError
+from rnnbench.reading import RunResults
+from rnnbench.records import STATUSES, Measure, Record
+from rnnbench.report.answers import learning, speed, summary
+from rnnbench.report.figures import Figure, figures
+from rnnbench.report.inlining import inline
+from rnnbench.report.matrix import matrix
+from rnnbench.report.ranking import Ranking, Row, describe, peak_bytes, rank_groups, varying_fields
+from rnnbench.report.words import (
+    MISSING,
+    PHASES,
+    bounds,
+    counted,
+    digits,
+    labels,
+    listed,
+    safe,
+    seconds,
+    size,
+    times,
+    unit_of,
+)
+from rnnbench.stats import Interval
+from rnnbench.tidy import final_scores
+
+SHORT: dict[Measure, str] = {"forward": "forward", "gradients": "gradients", "train_step": "training step"}
+COMMON = ("hidden", "layers", "bidirectional", "batch", "init", "dtype", "threads")
+
+
+def write(results: RunResults, folder: Path, unranked: Sequence[str] = ()) -> Path:
+    """Write ``report.html`` and ``figures/*.svg`` and ``*.png`` below ``folder``; the path of the page.
+
+    ``unranked``: names of tasks that are negative controls. Raises ``RequestError`` where the folder
+    cannot be written to. Equal results give equal bytes.
+    """
+    drawn = figures(results, unranked)
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for figure in drawn:
+            for panel in figure.panels:
+                (folder / "figures" / f"{panel.name}.svg").write_bytes(panel.svg)
+                (folder / "figures" / f"{panel.name}.png").write_bytes(panel.png)
+        page = folder / "report.html"
+        page.write_text(render(results, drawn, unranked), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise RequestError(f"cannot be written to: {error.strerror}.", where=str(folder)) from None
+    return page
+
+
+def render(results: RunResults, drawn: Sequence[Figure], unranked: Sequence[str] = ()) -> str:
+    """The page as HTML. Every name goes through ``safe`` and the template's escaping."""
+    groups = rank_groups(results, unranked)
+    names = labels([record.case for record in results.records])
+    environment = Environment(
+        loader=PackageLoader("rnnbench.report", "."),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["safe_text"] = safe
+    return environment.get_template("page.html.j2").render(
+        run=results.run,
+        command=safe(shlex.join(results.run.command), 10_000),
+        summary=summary(groups),
+        cautions=_cautions(results, groups),
+        speed=speed(groups),
+        learning=learning(groups),
+        common=_common(results),
+        tables=[_table(group) for group in groups],
+        figures=[(figure, [(panel, Markup(inline(panel))) for panel in figure.panels]) for figure in drawn],
+        matrix=matrix(groups),
+        troubled=_troubled(results.records, names),
+        findings=_findings(results, names),
+        parity=_parity(results.records, names),
+        machine=[(safe(name), _fact(name, value)) for name, value in results.run.machine.items()],
+        environments=[_environment(name, facts) for name, facts in results.run.environments.items()],
+        paths=_paths(results.records, names),
+        problems=[safe(problem) for problem in results.problems],
+    )
+
+
+def _cautions(results: RunResults, groups: Sequence[Ranking]) -> list[str]:
+    run = results.run
+    said = []
+    if any(group.screening for group in groups):
+        said.append(
+            "This is a screening: one process per case gives no interval, and no difference is proven."
+        )
+    if not run.finished:
+        said.append("This run did not finish. Its command with --resume goes on where it stopped.")
+    counts = [(status, sum(r.status == status for r in results.records)) for status in STATUSES]
+    troubled = [
+        f"{number} {status.replace('_', ' ')}" for status, number in counts if number and status != "ok"
+    ]
+    if troubled:
+        total = counted(len(results.records), "case")
+        said.append(f"Of {total}, {counts[0][1]} ended ok; {listed(troubled)}. The reasons stand below.")
+    if results.problems:
+        said.append(f"{counted(len(results.problems), 'line')} of the files could not be read.")
+    return said
+
+
+def _table(group: Ranking) -> dict[str, Any]:
+    """A group's rows as text."""
+    phase = group.phase
+    phases = [each for each in PHASES if any(each in row.times for row in group.rows) and each != phase]
+    unit = unit_of(row.times[phase].value for row in group.rows if phase in row.times) if phase else "s"
+    return {
+        "title": group.title,
+        "phase": SHORT[phase] if phase else "",
+        "rows": [_fields(group, row, unit, phases) for row in group.rows],
+        "score": _score(group),
+    }
+
+
+def _fields(group: Ranking, row: Row, unit: str, phases: Sequence[Measure]) -> dict[str, Any]:
+    time = row.times.get(group.phase) if group.phase else None
+    others = [f"{SHORT[each]} {seconds(row.times[each].value)}" for each in phases if each in row.times]
+    return {
+        "rank": "" if row.rank is None else str(row.rank),
+        "first": row.rank == 1,
+        "label": row.label,
+        "time": MISSING if time is None else seconds(time.value, unit),
+        "interval": _interval(time, unit),
+        "ratio": MISSING if row.to_best is None else times(row.to_best.value),
+        "ratio_interval": bounds(row.to_best) if row.to_best and row.to_best.value != 1 else "",
+        "others": ", ".join(others) or MISSING,
+        "memory": size(peak_bytes(row.record)),
+        "status": row.record.status.replace("_", " "),
+        "reason": safe(row.record.reason, 400),
+        "findings": [safe(finding.word, 40) for finding in row.record.findings],
+    }
+
+
+def _interval(time: Interval | None, unit: str) -> str:
+    if time is None:
+        return ""
+    return "no interval: screening" if time.screening else bounds(time, unit)
+
+
+def _score(group: Ranking) -> dict[str, str] | None:
+    score = group.score
+    if score is None:
+        return None
+    finals = final_scores(score)
+    if not finals:
+        return None
+    return {
+        "metric": safe(score.metric, 40),
+        "mean": digits(sum(finals) / len(finals)),
+        "spread": f"{digits(min(finals))}–{digits(max(finals))} over {counted(len(finals), 'seed')}",
+        "trivial": f"{digits(score.trivial)} ({safe(score.trivial_name, 60)})"
+        if score.trivial is not None
+        else "",
+        "simple": f"{digits(score.simple)} ({safe(score.simple_name, 60)})"
+        if score.simple is not None
+        else "",
+        "control": "" if group.score_ranked else "negative control: not ranked",
+    }
+
+
+def _baseline(value: float | None, name: str) -> str:
+    return "" if value is None else f"{digits(value)} ({safe(name, 60)})"
+
+
+def _troubled(records: Sequence[Record], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Cases that are not ok, those with one status and reason together."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record.status != "ok":
+            found.setdefault((record.status, record.reason), []).append(_named(record, names))
+    order = sorted(found.items(), key=lambda item: (STATUSES.index(item[0][0]), item[0][1]))
+    return [
+        {"status": status.replace("_", " "), "reason": safe(reason), "cases": cases}
+        for (status, reason), cases in order
+    ]
+
+
+def _findings(results: RunResults, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for finding in results.run.findings:
+        found.setdefault((finding.word, finding.text), []).append("the whole run")
+    for record in results.records:
+        for finding in record.findings:
+            found.setdefault((finding.word, finding.text), []).append(_named(record, names))
+    return [
+        {"word": safe(word, 40), "text": safe(text), "cases": cases} for (word, text), cases in found.items()
+    ]
+
+
+def _parity(records: Sequence[Record], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The worst quantity of each implementation of a cell."""
+    worst: dict[tuple[str, str, str], tuple[float, str]] = {}
+    for record in records:
+        if record.parity is None:
+            continue
+        place = (names[record.case.key], safe(record.case.cell, 60), safe(record.parity.dtype, 20))
+        for quantity, error in record.parity.worst.items():
+            # NaN is the worst of all, and compares with nothing
+            now = (math.inf if math.isnan(error) else error, safe(quantity, 120))
+            worst[place] = max(worst.get(place, now), now)
+    return [
+        {"place": place, "error": digits(error), "quantity": quantity, "passed": error <= 1.0}
+        for place, (error, quantity) in sorted(worst.items())
+    ]
+
+
+def _common(results: RunResults) -> str:
+    """What all cases share, in words."""
+    if not results.records:
+        return ""
+    varying = varying_fields([record.case for record in results.records])
+    return describe(results.records[0].case, [name for name in COMMON if name not in varying])
+
+
+def _environment(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": safe(name, 60),
+        "devices": listed([safe(device, 60) for device in facts.get("devices", ())]),
+        "versions": _pairs(facts.get("versions", {})),
+        "settings": _pairs(facts.get("settings", {})),
+    }
+
+
+def _paths(records: Sequence[Record], names: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """(implementation, cell, kernel path really taken)."""
+    found = {(names[r.case.key], safe(r.case.cell, 60), safe(r.path, 200)) for r in records if r.path}
+    return sorted(found)
+
+
+def _pairs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(safe(name, 80), safe(value, 200)) for name, value in facts.items()]
+
+
+def _fact(name: str, value: Any) -> str:
+    if name.endswith("_bytes") and isinstance(value, int | float):
+        return size(value)
+    return safe(f"{value:g}" if isinstance(value, float) else value, 400)
+
+
+def _named(record: Record, names: Mapping[str, str]) -> str:
+    case = record.case
+    return f"{safe(case.task, 60)} · T {case.length} · {safe(case.cell, 60)} · {names[case.key]}"

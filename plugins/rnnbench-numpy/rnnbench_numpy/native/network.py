@@ -1,0 +1,210 @@
+"""A network of layers derived by hand: embedding, directions, stacking, readout, head, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from rnnbench.cells.network import part, state_shapes
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.numpy_ops import NumpyOps
+from rnnbench.training import start_slots, update
+from rnnbench_numpy.fetching import copy_values
+from rnnbench_numpy.native.kernel import Kernel
+from rnnbench_numpy.native.layer import Layer
+from rnnbench_numpy.native.losses import LOSSES
+from rnnbench_numpy.native.rows import Rows, rows_of
+from rnnbench_numpy.native.space import Space
+
+OPS = NumpyOps()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedBatch:
+    """inputs (N,I) or tokens (N,), targets (N,...) or (B,...), state {name: (B,H)} sorted by length.
+
+    ``occurrences`` (V,N) has a one where a row's token is the word: its product with gradients of
+    embedded rows is the gradient of the table, twenty times faster than np.add.at.
+    """
+
+    rows: Rows
+    inputs: np.ndarray
+    targets: np.ndarray
+    state: Mapping[str, np.ndarray]
+    occurrences: csr_array | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """What a forward pass leaves for the backward one: each layer's input (N,I), and the features read (M,F)."""
+
+    xs: list[np.ndarray]
+    features: np.ndarray
+    outputs: np.ndarray
+    final: dict[str, np.ndarray]
+
+
+class NativeNetwork:
+    """See ``rnnbench.contracts.Network``.
+
+    Scratch arrays are kept from call to call, but nothing that is returned lies in them: results
+    stay what they were whatever is called afterwards.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        kernel: Kernel,
+        spec: NetworkSpec,
+        parameters: Parameters,
+        training: TrainingSpec,
+        dtype: Any,
+    ) -> None:
+        self._cell, self._spec, self._training = cell, spec, training
+        self._dtype = np.dtype(dtype)
+        self._space = Space(dtype)
+        self._layers = {
+            f"layers.{index}.{direction}.": Layer(kernel, cell.gates, dtype)
+            for index in range(spec.layers)
+            for direction in spec.directions
+        }
+        self._load({name: np.array(value, self._dtype) for name, value in parameters.items()})
+        self._slots = start_slots(OPS, training, self._parameters)
+        self._updates = 0
+
+    @property
+    def path(self) -> str:
+        """Always the same."""
+        return "hand-derived BPTT"
+
+    def put(self, batch: Batch) -> PackedBatch:
+        """Valid steps only, time-major, the longest sequence first, in this network's dtype."""
+        spec = self._spec
+        size, steps = batch.inputs.shape[:2]
+        rows = rows_of(size, steps, batch.lengths)
+        inputs = rows.pack(batch.inputs)
+        targets = rows.pack(batch.targets) if spec.readout == "each" else batch.targets
+        state = {
+            name: np.zeros((size, *shape), self._dtype)
+            if batch.state is None
+            else batch.state[name][rows.order].astype(self._dtype)
+            for name, shape in state_shapes(self._cell, spec).items()
+        }
+        occurrences = None
+        if spec.vocab is not None:
+            where = (inputs, np.arange(rows.size))
+            occurrences = csr_array((np.ones(rows.size, self._dtype), where), (spec.vocab, rows.size))
+        return PackedBatch(
+            rows=rows,
+            inputs=inputs if spec.vocab is not None else inputs.astype(self._dtype),
+            targets=np.array(targets, np.int64 if spec.loss == "cross_entropy" else self._dtype),
+            state=state,
+            occurrences=occurrences,
+        )
+
+    def forward(self, batch: PackedBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """See Network."""
+        done = self._forward(batch)
+        if self._spec.readout == "last":
+            return done.outputs, done.final
+        return batch.rows.unpack(done.outputs, self._parameters["head.b"]), done.final
+
+    def gradients(self, batch: PackedBatch) -> tuple[np.floating, dict[str, np.ndarray]]:
+        """See Network."""
+        done = self._forward(batch)
+        loss, d_outputs = LOSSES[self._spec.loss](done.outputs, batch.targets)
+        gradients = {"head.W": done.features.T @ d_outputs, "head.b": d_outputs.sum(axis=0)}
+        dys = self._spread(batch.rows, d_outputs @ self._parameters["head.W"].T)
+        for index in reversed(range(self._spec.layers)):
+            x = done.xs[index]
+            below = index > 0 or self._spec.vocab is not None
+            dx = np.zeros(x.shape, self._dtype) if below else None
+            for direction, dy in zip(self._spec.directions, dys, strict=True):
+                prefix = f"layers.{index}.{direction}."
+                found = self._layers[prefix].backward(x, dy, batch.rows.walk(direction), dx)
+                gradients.update({prefix + name: value for name, value in found.items()})
+            if dx is not None:
+                dys = self._split(dx) if index > 0 else [dx]
+        if batch.occurrences is not None:
+            gradients["embed.E"] = batch.occurrences @ dys[0]
+        return loss, {name: gradients[name] for name in self._parameters}
+
+    def train_step(self, batch: PackedBatch) -> np.floating:
+        """See Network."""
+        loss, gradients = self.gradients(batch)
+        self._updates += 1
+        step = self._dtype.type(self._updates)
+        parameters, self._slots = update(OPS, self._training, self._parameters, gradients, self._slots, step)
+        self._load(parameters)
+        return loss
+
+    def sync(self, value: Any) -> None:
+        """NumPy has computed when it returns."""
+
+    def fetch(self, value: Any) -> Any:
+        """Copies."""
+        return copy_values(value)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Copies."""
+        return {name: value.copy() for name, value in self._parameters.items()}
+
+    def compilations(self) -> int:
+        """NumPy does not compile."""
+        return 0
+
+    def memory(self) -> int | None:
+        """The device is the host."""
+        return None
+
+    def _load(self, parameters: dict[str, np.ndarray]) -> None:
+        self._parameters = parameters
+        for prefix, layer in self._layers.items():
+            layer.load(part(parameters, prefix))
+
+    def _forward(self, batch: PackedBatch) -> Pass:
+        spec, rows = self._spec, batch.rows
+        x = self._parameters["embed.E"][batch.inputs] if spec.vocab is not None else batch.inputs
+        xs: list[np.ndarray] = []
+        final: dict[str, np.ndarray] = {}
+        for index in range(spec.layers):
+            xs.append(x)
+            y = self._space.take(f"y.{index}", (rows.size, len(spec.directions) * spec.hidden))
+            ys = np.split(y, len(spec.directions), axis=1)
+            for direction, y_of in zip(spec.directions, ys, strict=True):
+                prefix = f"layers.{index}.{direction}."
+                layer = self._layers[prefix]
+                # σ of a large negative number: exp overflows to infinity, whose reciprocal is 0
+                with np.errstate(over="ignore"):
+                    states = layer.forward(x, part(batch.state, prefix), rows.walk(direction), y_of)
+                ends = rows.first if direction == "backward" else rows.last
+                final.update({prefix + name: value[ends] for name, value in states.items()})
+            x = np.add(*ys) if spec.bidirectional == "sum" else y
+        features = x if spec.readout == "each" else self._read_last(rows, ys)
+        outputs = features @ self._parameters["head.W"] + self._parameters["head.b"]
+        return Pass(xs, features, outputs, final)
+
+    def _read_last(self, rows: Rows, ys: list[np.ndarray]) -> np.ndarray:
+        parts = [y[ends] for y, ends in zip(ys, (rows.last, rows.first), strict=False)]
+        return np.add(*parts) if self._spec.bidirectional == "sum" else np.concatenate(parts, axis=1)
+
+    def _split(self, d_features: np.ndarray) -> list[np.ndarray]:
+        if self._spec.bidirectional == "concat":
+            return np.split(d_features, 2, axis=1)
+        return [d_features] * len(self._spec.directions)
+
+    def _spread(self, rows: Rows, d_features: np.ndarray) -> list[np.ndarray]:
+        """Gradients of the top layer's y (N,H) of each direction from those of the features read."""
+        parts = self._split(d_features)
+        if self._spec.readout == "each":
+            return parts
+        dys = []
+        for d_last, ends in zip(parts, (rows.last, rows.first), strict=False):
+            dy = np.zeros((rows.size, self._spec.hidden), self._dtype)
+            dy[ends] = d_last
+            dys.append(dy)
+        return dys

@@ -1,0 +1,108 @@
+"""The cell's own step in a Python loop, differentiated by autograd's tape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from autograd import value_and_grad
+
+from rnnbench.cells.network import network_loss, network_outputs
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.numpy_ops import NumpyOps
+from rnnbench.reference import time_major
+from rnnbench.training import start_slots, update
+from rnnbench_numpy.fetching import copy_values
+
+OPS = NumpyOps()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeMajorBatch:
+    """inputs (T,B,I) or (T,B), targets (B,...) or (T,B,...), in the network's dtype."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    lengths: np.ndarray | None
+    state: Mapping[str, np.ndarray] | None
+
+
+class PortableNetwork:
+    """See ``rnnbench.contracts.Network``. Everything it returns is freshly allocated."""
+
+    def __init__(
+        self, cell: Cell, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, dtype: Any
+    ) -> None:
+        self._cell, self._spec, self._training = cell, spec, training
+        self._dtype = np.dtype(dtype)
+        self._parameters = {name: np.array(value, self._dtype) for name, value in parameters.items()}
+        self._slots = start_slots(OPS, training, self._parameters)
+        self._updates = 0
+
+    @property
+    def path(self) -> str:
+        """Always the same."""
+        return "autograd tape"
+
+    def put(self, batch: Batch) -> TimeMajorBatch:
+        """Time first, in this network's dtype, contiguous."""
+        data = time_major(self._spec, batch)
+        state = None
+        if data.state is not None:
+            state = {name: np.array(value, self._dtype) for name, value in data.state.items()}
+        return TimeMajorBatch(self._own(data.inputs), self._own(data.targets), data.lengths, state)
+
+    def forward(self, batch: TimeMajorBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """See Network."""
+        outputs, state = self._outputs(self._parameters, batch)
+        return (np.swapaxes(outputs, 0, 1) if self._spec.readout == "each" else outputs), state
+
+    def gradients(self, batch: TimeMajorBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """See Network."""
+
+        def loss_of(parameters: Mapping[str, np.ndarray]) -> Any:
+            outputs, _ = self._outputs(parameters, batch)
+            return network_loss(OPS, self._spec, outputs, batch.targets, batch.lengths)
+
+        loss, gradients = value_and_grad(loss_of)(self._parameters)
+        return loss, gradients
+
+    def train_step(self, batch: TimeMajorBatch) -> np.ndarray:
+        """See Network."""
+        loss, gradients = self.gradients(batch)
+        self._updates += 1
+        step = self._dtype.type(self._updates)
+        self._parameters, self._slots = update(
+            OPS, self._training, self._parameters, gradients, self._slots, step
+        )
+        return loss
+
+    def sync(self, value: Any) -> None:
+        """NumPy has computed when it returns."""
+
+    def fetch(self, value: Any) -> Any:
+        """Copies."""
+        return copy_values(value)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Copies."""
+        return {name: value.copy() for name, value in self._parameters.items()}
+
+    def compilations(self) -> int:
+        """NumPy does not compile."""
+        return 0
+
+    def memory(self) -> int | None:
+        """The device is the host."""
+        return None
+
+    def _outputs(self, parameters: Mapping[str, np.ndarray], batch: TimeMajorBatch) -> tuple[Any, Any]:
+        return network_outputs(
+            OPS, self._cell, self._spec, parameters, batch.inputs, batch.lengths, batch.state
+        )
+
+    def _own(self, values: np.ndarray) -> np.ndarray:
+        dtype = values.dtype if np.issubdtype(values.dtype, np.integer) else self._dtype
+        return np.array(values, dtype, order="C")

@@ -1,0 +1,65 @@
+"""NumPy with its BLAS held to the threads of the case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
+from rnnbench.errors import Unsupported
+from rnnbench_numpy.native.kernels import kernel_of
+from rnnbench_numpy.native.network import NativeNetwork
+from rnnbench_numpy.portable import PortableNetwork
+
+DEVICES = ("cpu",)
+IMPLEMENTATIONS = ("native", "portable")
+
+
+class NumpySession:
+    """See ``rnnbench.contracts.Session``."""
+
+    def __init__(self, settings: Settings, cells: Mapping[str, Cell]) -> None:
+        self._dtype = np.dtype(settings.dtype)
+        self._cells = dict(cells)
+        threadpool_limits(limits=settings.threads, user_api="blas")
+
+    def devices(self) -> tuple[str, ...]:
+        """The CPU."""
+        return DEVICES
+
+    def versions(self) -> dict[str, str]:
+        """NumPy, and each BLAS that it has loaded."""
+        blas = {str(pool["internal_api"]): str(pool["version"]) for pool in _blas_pools()}
+        return {"numpy": np.__version__, **blas}
+
+    def environment(self) -> dict[str, str]:
+        """Threads of BLAS as it reports them, and the processor that it chose its kernels for."""
+        found = {}
+        for pool in _blas_pools():
+            found["blas_threads"] = str(pool["num_threads"])
+            found["blas_architecture"] = str(pool.get("architecture", "unknown"))
+        return found
+
+    def build(
+        self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
+    ) -> Network:
+        """Raises Unsupported for a name that is not ours, or a cell without a derivation by hand."""
+        if implementation not in IMPLEMENTATIONS:
+            raise Unsupported(
+                f'numpy has no implementation "{implementation}". It has: {", ".join(IMPLEMENTATIONS)}.'
+            )
+        cell = self._cells[spec.cell]
+        if implementation == "portable":
+            return PortableNetwork(cell, spec, parameters, training, self._dtype)
+        kernel = kernel_of(cell)
+        if kernel is None:
+            raise Unsupported(
+                f'the backward pass of cell "{cell.name}" has not been derived by hand; use "portable".'
+            )
+        return NativeNetwork(cell, kernel, spec, parameters, training, self._dtype)
+
+
+def _blas_pools() -> list[dict[str, object]]:
+    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]

@@ -7,14 +7,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from rnnbench.contracts import Task, TaskDeclaration
 from rnnbench.errors import RequestError, nearest
+from rnnbench.tasks.noise import Noise
 from rnnbench.tasks.series import Forecasting
 from rnnbench.tasks.synthetic import Adding, Copy
 from rnnbench.tasks.tables import Layout
 from rnnbench.tasks.text import TextClassification
+
+
+def refusal(message: str) -> PydanticCustomError:
+    """A refused value, in words that pydantic leaves as they are."""
+    return PydanticCustomError("refused", "{message}", {"message": message})
 
 
 class Options(BaseModel):
@@ -36,17 +51,26 @@ class ForecastingOptions(Options):
     )
     difference: bool = Field(default=True, description="learn the change from the last known value")
 
-    @model_validator(mode="after")
-    def _columns(self) -> Self:
-        if self.target in self.features:
-            raise ValueError(f'features: "{self.target}" is the target; its past is always an input')
-        if len(set(self.features)) < len(self.features):
-            raise ValueError("features: a column stands there twice")
-        columns = [self.target, *self.features]
-        for name in self.log if isinstance(self.log, list) else []:
+    @field_validator("features")
+    @classmethod
+    def _other_columns(cls, features: list[str], info: ValidationInfo) -> list[str]:
+        target = info.data.get("target")
+        if target in features:
+            raise refusal(f'"{target}" is the target, whose past is an input anyway')
+        if len(set(features)) < len(features):
+            raise refusal("a column stands there twice")
+        return features
+
+    @field_validator("log")
+    @classmethod
+    def _known_columns(cls, log: bool | list[str], info: ValidationInfo) -> bool | list[str]:
+        columns = [info.data.get("target"), *info.data.get("features", [])]
+        for name in log if isinstance(log, list) else []:
             if name not in columns:
-                raise ValueError(f'log: "{name}" is neither target nor feature. {nearest(name, columns)}')
-        return self
+                raise refusal(
+                    f'"{name}" is neither the target nor a feature. {nearest(name, map(str, columns))}'
+                )
+        return log
 
 
 class TextClassificationOptions(Options):
@@ -60,12 +84,17 @@ class TextClassificationOptions(Options):
     text: str = Field(default="text", description="the column that holds the text")
     label: str = Field(default="label", description="the column that holds the class")
 
+    @field_validator("label")
+    @classmethod
+    def _other_column(cls, label: str, info: ValidationInfo) -> str:
+        if label == info.data.get("text"):
+            raise refusal("is the text already")
+        return label
+
     @model_validator(mode="after")
     def _one_file(self) -> Self:
         if sum(path is not None for path in (self.csv, self.tsv, self.jsonl)) != 1:
-            raise ValueError("give one file: csv, tsv or jsonl")
-        if self.text == self.label:
-            raise ValueError(f'label: "{self.label}" is the text already')
+            raise refusal("give one file: csv, tsv or jsonl")
         return self
 
     @property
@@ -93,20 +122,22 @@ class AddingOptions(Options):
     evaluation: int = Field(default=2000, ge=1, le=10_000_000, description="sequences held out")
 
 
+class NoiseOptions(Options):
+    """Random sequences and classes: for timing only."""
+
+    features: int = Field(default=64, ge=1, le=1_000_000, description="input features")
+    classes: int = Field(default=10, ge=2, le=1_000_000, description="classes, the network's outputs")
+
+
 KINDS: Mapping[str, type[Options]] = MappingProxyType(
     {
         "adding": AddingOptions,
         "copy": CopyOptions,
         "forecasting": ForecastingOptions,
+        "noise": NoiseOptions,
         "text_classification": TextClassificationOptions,
     }
 )
-
-
-def path_options(kind: str) -> frozenset[str]:
-    """Options of a kind that are paths; a suite resolves them against its own folder."""
-    fields = KINDS[kind].model_fields.items()
-    return frozenset(name for name, field in fields if field.annotation in (Path, Path | None))
 
 
 def declare(declaration: TaskDeclaration) -> Task:
@@ -153,6 +184,9 @@ def _build(name: str, options: Options) -> Task:
             return Adding(
                 name, f"the adding problem, {options.evaluation} sequences held out", True, options.evaluation
             )
+        case NoiseOptions():
+            about = f"{options.features} features of noise, for timing only"
+            return Noise(name, about, options.features, options.classes)
         case _:
             raise AssertionError(f"no task is built from {type(options).__name__}")
 
@@ -165,10 +199,10 @@ def _request_error(error: ValidationError, model: type[Options], where: str) -> 
         return RequestError(f'no option "{key}". {nearest(key, allowed)}', where=f"{where}.{key}")
     if first["type"] == "missing":
         return RequestError(f'option "{key}" is missing: {allowed[key].description}', where=where)
-    if first["type"] == "value_error":
-        return RequestError(str(first["ctx"]["error"]), where=where)
+    if not first["loc"]:
+        return RequestError(first["msg"], where=where)
     option = str(first["loc"][0])
     return RequestError(
-        f"{first['msg']}, but {first['input']!r} was given ({allowed[option].description})",
+        f"{first['msg']}; {first['input']!r} was given ({allowed[option].description})",
         where=f"{where}.{option}",
     )

@@ -22,14 +22,14 @@ FUSED_CELLS = {"aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell"}
 ACTIVATIONS = {"aten::tanh", "aten::tanh_", "aten::relu", "aten::relu_", "aten::sigmoid", "aten::sigmoid_"}
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Collects the operators that reach a device, e.g. "aten::mkldnn_rnn_layer".
 
     torch's profiler sees the same (a test compares them), but its Kineto writes to stderr at each use.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operators: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -43,7 +43,7 @@ def watch_path(module: nn.RNNBase, inputs: Any) -> str:
     packed = isinstance(inputs, PackedSequence)
     layer = type(module).__name__
     module.training = False
-    with torch.inference_mode(), Watch() as watch:
+    with torch.no_grad(), Watch() as watch:
         module(inputs)
     forward = name_path(watch.operators, layer, packed)
     module.training = True

@@ -273,12 +273,21 @@ class NativeModel:
         return layers if self._summed else [[prefix for prefixes in layers for prefix in prefixes]]
 
     def _watch(self) -> str:
+        """Packed, the kernel depends on the batch: torch's LSTM packs equal lengths for oneDNN after all."""
+        paths = [self._watch_batch([2, 1])]
+        if self._spec.lengths and (equal := self._watch_batch([2, 2])) != paths[0]:
+            paths.append(f"{equal} where all lengths are equal")
+        return "; ".join(paths)
+
+    def _watch_batch(self, lengths: list[int]) -> str:
+        """What the modules run for a batch of these lengths, or of the first where batches have none."""
         paths = []
         for module in self._modules:
-            x: Any = torch.zeros(2, 1, module.input_size, dtype=self._dtype, device=self._device)
-            paths.append(
-                watch_path(module, pack_padded_sequence(x, torch.tensor([2])) if self._spec.lengths else x)
-            )
+            size = (lengths[0], len(lengths), module.input_size)
+            x: Any = torch.zeros(size, dtype=self._dtype, device=self._device)
+            if self._spec.lengths:
+                x = pack_padded_sequence(x, torch.tensor(lengths))
+            paths.append(watch_path(module, x))
         return ", ".join(dict.fromkeys(paths))
 
 

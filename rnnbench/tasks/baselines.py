@@ -23,8 +23,8 @@ def score_of(data: TaskData, predict: Predictor) -> float:
 def fit_ridge(train: Batch) -> Predictor:
     """Ridge regression from the flattened window (B, T*I) to targets (B,O).
 
-    The penalty (0.01, 1, 100 or 10,000) is the one that does best on the last fifth of ``train``, fitted on the
-    rest; then all of ``train`` is fitted. So a longer window costs it little.
+    The penalty (0.01, 1, 100 or 10,000) is the one that does best on the last fifth of ``train``, fitted on
+    the rest; then all of ``train`` is fitted. So a longer window costs it little.
     """
     from sklearn.linear_model import Ridge
 

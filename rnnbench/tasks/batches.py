@@ -63,7 +63,7 @@ def _cut(batch: Batch, start: int, stop: int) -> Batch:
     return Batch(inputs=batch.inputs[start:stop], targets=batch.targets[start:stop])
 
 
-def check_length(task: str, length: int, least: int) -> None:
+def check_length(length: int, least: int) -> None:
     """Raises ``RequestError`` for a length below ``least``."""
     if length < least:
-        raise RequestError(f"task {task!r}: length {length} is too short; give at least {least}")
+        raise RequestError(f"length {length} is too short; give at least {least}")

@@ -193,16 +193,13 @@ def _build(name: str, options: Options) -> Task:
 
 def _request_error(error: ValidationError, model: type[Options], where: str) -> RequestError:
     first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
     allowed = model.model_fields
-    if first["type"] == "extra_forbidden":
-        return RequestError(f'no option "{key}". {nearest(key, allowed)}', where=f"{where}.{key}")
-    if first["type"] == "missing":
-        return RequestError(f'option "{key}" is missing: {allowed[key].description}', where=where)
     if not first["loc"]:
         return RequestError(first["msg"], where=where)
     option = str(first["loc"][0])
-    return RequestError(
-        f"{first['msg']}; {first['input']!r} was given ({allowed[option].description})",
-        where=f"{where}.{option}",
-    )
+    if option not in allowed:
+        return RequestError(f'no option "{option}". {nearest(option, allowed)}', where=f"{where}.{option}")
+    about = allowed[option].description
+    if first["type"] == "missing":
+        return RequestError(f'option "{option}" is missing: {about}', where=where)
+    return RequestError(f"{first['msg']}; {first['input']!r} was given ({about})", where=f"{where}.{option}")

@@ -26,7 +26,7 @@ class Noise:
 
     def prepare(self, length: int) -> NoiseData:
         """Raises ``RequestError`` for a length below 1."""
-        check_length(self.name, length, least=1)
+        check_length(length, least=1)
         return NoiseData(length, self.features, self.classes)
 
 

@@ -22,6 +22,9 @@ from rnnbench.tasks.tables import Table, read
 TRAIN_SHARE = 0.8
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
+# Squares of larger ones could not be summed.
+_LARGEST = 1e100
+
 # Numbers in the windows that ridge regression is fitted on: enough, in seconds and 40 MB.
 _RIDGE_NUMBERS = 5_000_000
 
@@ -69,34 +72,18 @@ class Forecasting:
 
     def prepare(self, length: int) -> SeriesData:
         """Raises ``RequestError`` for a file that cannot be read so and a length that leaves no window."""
-        check_length(self.name, length, least=1)
+        check_length(length, least=1)
         values = self._values
         filled = forward_fill(values)
         complete = ~np.isnan(filled).any(axis=1)
-        if not complete.any():
-            raise RequestError("no row in which every column has had a value", where=str(self.path))
-        start = int(np.argmax(complete))
+        start = int(np.argmax(complete)) if complete.any() else len(values)
         values, filled = values[start:], filled[start:]
-        count = len(values)
-        cut = int(TRAIN_SHARE * count)
-        if cut <= self.horizon + length - 1:
-            raise RequestError(
-                f"task {self.name!r}: length {length} is too long: of {count} rows, {cut} are for training, "
-                f"and horizon {self.horizon} is taken from them; "
-                + (f"give at most {cut - self.horizon}" if cut > self.horizon else "give a longer series"),
-                where=str(self.path),
-            )
-        center, spread = filled[:cut].mean(axis=0), filled[:cut].std(axis=0)
-        constant = np.ptp(filled[:cut], axis=0) == 0
-        if constant[0]:
-            raise RequestError(
-                f'column "{self.target}" never changes in the training part: nothing to learn',
-                where=str(self.path),
-            )
-        spread[constant] = 1.0
+        cut = int(TRAIN_SHARE * len(values))
+        self._check_room(length, cut, len(values))
+        center, spread = self._scale_of(filled[:cut])
         level = (filled - center) / spread
         truth = (values[:, 0] - center[0]) / spread[0]
-        ends = np.arange(count - self.horizon)
+        ends = np.arange(len(values) - self.horizon)
         ends = ends[~np.isnan(truth[ends + self.horizon])]
         wanted = truth[ends + self.horizon]
         scale = 1.0
@@ -105,8 +92,8 @@ class Forecasting:
             scale = _spread(wanted[ends + self.horizon < cut])
             change = np.diff(level[:, 0], prepend=level[0, 0])
             level = np.column_stack([level[:, :1], change / _spread(change[:cut]), level[:, 1:]])
-        seen = ends >= length - 1
-        ends, wanted = ends[seen], wanted[seen] / scale
+        reached = ends >= length - 1
+        ends, wanted = ends[reached], wanted[reached] / scale
         train = ends + self.horizon < cut
         if not train.any() or train.all():
             part = "held-out" if train.any() else "training"
@@ -115,6 +102,28 @@ class Forecasting:
                 where=str(self.path),
             )
         return SeriesData(length, level, ends, wanted[:, None], int(train.sum()), scale, self.difference)
+
+    def _check_room(self, length: int, cut: int, count: int) -> None:
+        longest = cut - self.horizon
+        if length > longest:
+            advice = f"give at most {longest}" if longest > 0 else "give a longer series"
+            raise RequestError(
+                f"length {length} is too long: of {count} rows with a value in every column (or before it), "
+                f"{cut} are for training, and horizon {self.horizon} is taken from them; {advice}",
+                where=str(self.path),
+            )
+
+    def _scale_of(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        center, spread = train.mean(axis=0), train.std(axis=0)
+        # rounding leaves a constant column a spread of some 1e-17
+        constant = (np.ptp(train, axis=0) == 0) | (spread == 0)
+        if constant[0]:
+            raise RequestError(
+                f'column "{self.target}" never changes in the training part: nothing to learn',
+                where=str(self.path),
+            )
+        spread[constant] = 1.0
+        return center, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +230,10 @@ def _number(table: Table, row: int, name: str, text: str) -> float:
         raise RequestError(
             f'column "{name}": "{text}" is not a number; write it like 1234.5, or leave a missing one empty',
             where=table.at(row),
+        )
+    if abs(number) > _LARGEST:
+        raise RequestError(
+            f'column "{name}": {text.strip()} is too large; at most {_LARGEST:g}', where=table.at(row)
         )
     return number
 

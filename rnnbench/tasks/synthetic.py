@@ -51,7 +51,7 @@ class Copy:
 
     def prepare(self, length: int) -> CopyData:
         """Raises ``RequestError`` for a delay below 1."""
-        check_length(self.name, length, least=1)
+        check_length(length, least=1)
         return CopyData(length, self.symbols, self.alphabet, self.evaluation)
 
 
@@ -132,7 +132,7 @@ class Adding:
 
     def prepare(self, length: int) -> AddingData:
         """Raises ``RequestError`` for a length below 2: each half holds a marker."""
-        check_length(self.name, length, least=2)
+        check_length(length, least=2)
         return AddingData(length, self.evaluation)
 
 

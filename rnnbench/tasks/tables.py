@@ -72,8 +72,8 @@ def _text(path: Path) -> str:
         raise RequestError("this is a directory; give a file", where=where) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RequestError(f"not a whole gzip file ({error})", where=where) from None
-    except OSError as error:
-        raise RequestError(f"cannot be read: {error.strerror or error}", where=where) from None
+    except (OSError, ValueError) as error:
+        raise RequestError(f"cannot be read: {error}", where=where) from None
     if b"\0" in data:
         raise RequestError("this is binary data (or UTF-16); give UTF-8 text", where=where)
     try:

@@ -55,7 +55,7 @@ class TextClassification:
 
     def prepare(self, length: int) -> TextData:
         """Raises ``RequestError`` for a file that cannot be read so and a length below 1."""
-        check_length(self.name, length, least=1)
+        check_length(length, least=1)
         return TextData(length, self._corpus)
 
 

@@ -111,13 +111,6 @@ def _slower(ours: Samples, theirs: Samples, confidence: float) -> bool:
     return (between.value if between.low is None else between.low) > 1.0
 
 
-def same(interval: Interval | None) -> bool:
-    """Whether an interval shows no difference: it has bounds, and they include 1."""
-    if interval is None or interval.low is None or interval.high is None:
-        return False
-    return interval.low <= 1.0 <= interval.high
-
-
 def noise(samples: Samples) -> float:
     """Relative spread of the rounds about their process's median: 1.4826 × the MAD of the logs.
 

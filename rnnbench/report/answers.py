@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rnnbench.records import Score
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.words import PHASES, counted, digits, lengths, listed, safe
-from rnnbench.stats import same
 from rnnbench.tidy import final_scores
 
 
@@ -25,11 +24,13 @@ class Answer:
 class Verdict:
     """Who leads a group. ``tied``: others that the intervals do not tell from the first.
 
+    ``missing``: cases of the group that have no time to compare.
     ``ahead``: how many times faster the only leader is at least, by the lower bounds; None without.
     """
 
     leader: str
     tied: tuple[str, ...]
+    missing: tuple[str, ...]
     ahead: float | None
     alone: bool
     screening: bool
@@ -38,18 +39,19 @@ class Verdict:
 def verdict(group: Ranking) -> Verdict | None:
     """None where no case of the group was timed.
 
-    The leader has the shortest time; it is called fastest only where every other ratio to it lies
-    above 1 with its whole interval.
+    The leader is the first by rank; it is called fastest only where every other ratio to it lies above 1
+    with its whole interval.
     """
-    phase = group.phase
-    if phase is None or not group.ranked:
+    if not group.ranked:
         return None
-    first = min(group.ranked, key=lambda row: row.times[phase].value)
-    others = [row for row in group.ranked if row is not first]
-    tied = tuple(row.label for row in others if same(row.to_best))
+    first, *others = group.ranked
     lows = [row.to_best.low for row in others if row.to_best is not None and row.to_best.low is not None]
+    tied = tuple(
+        row.label for row in others if row.to_best and row.to_best.low is not None and row.to_best.low <= 1
+    )
     ahead = min(lows) if lows and not tied and not group.screening else None
-    return Verdict(first.label, tied, ahead, not others, group.screening)
+    missing = tuple(row.label for row in group.rows if row.rank is None)
+    return Verdict(first.label, tied, missing, ahead, not others, group.screening)
 
 
 def speed(groups: Sequence[Ranking]) -> list[Answer]:
@@ -60,7 +62,7 @@ def speed(groups: Sequence[Ranking]) -> list[Answer]:
         for group in members:
             each = verdict(group)
             if each is not None:
-                kind = (each.leader, tuple(sorted(each.tied)), each.alone, each.screening)
+                kind = (each.leader, tuple(sorted(each.tied)), each.missing, each.alone, each.screening)
                 said.setdefault(kind, []).append((group.length, each))
         if said:
             title = " · ".join(part for part in (safe(cell, 60), safe(task, 60), other) if part)
@@ -124,7 +126,8 @@ def summary(groups: Sequence[Ranking]) -> str:
     if shown:
         parts.append(f"Fastest{what}: {_tally(shown)} of {counted(len(verdicts), 'group')}.")
     if tied:
-        parts.append(f"In {counted(len(tied), 'group')} no difference is seen between the first and others.")
+        where = counted(len(tied), "group")
+        parts.append(f"In {where} no difference is seen between the first and at least one other.")
     if screening:
         parts.append(
             f"Shortest time{what}: {_tally(screening)} of {counted(len(verdicts), 'group')}; this is a "
@@ -144,14 +147,16 @@ def _tally(verdicts: Iterable[Verdict]) -> str:
 def _speed_sentence(verdicts: Sequence[tuple[int, Verdict]]) -> str:
     where = lengths(length for length, _ in verdicts)
     each = verdicts[0][1]
+    without = f" Not timed there: {listed(each.missing)}." if each.missing else ""
     if each.alone:
-        return f"At {where} only {each.leader} was timed."
+        return f"At {where} only {each.leader} was timed.{without}"
     if each.screening:
-        return f"At {where} {each.leader} had the shortest time (screening, no interval)."
+        return f"At {where} {each.leader} had the shortest time (screening, no interval).{without}"
     if each.tied:
-        return f"At {where} no difference is seen between {listed([each.leader, *each.tied])}."
+        return f"At {where} no difference is seen between {listed([each.leader, *each.tied])}.{without}"
     margins = [one.ahead for _, one in verdicts if one.ahead is not None]
-    return f"At {where} {each.leader} is fastest, at least {digits(min(margins))}× ahead of all others."
+    margin = f", at least {digits(min(margins))}× ahead of all others timed" if margins else ""
+    return f"At {where} {each.leader} is fastest{margin}.{without}"
 
 
 def _about(score: Score, ranked: bool) -> str:

@@ -51,6 +51,7 @@ def draw_dots(name: str, title: str, alt: str, rows: Sequence[Dot], x: Axis) -> 
         axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         scale(axes, x, None)
+        axes.set_xlim(left=0)
         return rendered(figure, name, title, alt)
 
 

@@ -75,11 +75,10 @@ def _time_against_length(groups: Sequence[Ranking], look: dict[str, Style]) -> F
         alt = f"{what} against sequence length, {title}. " + _ends(curves, seconds)
         x = Axis("sequence length T", True, ticks, "{:g}".format)
         panels.append(draw_curves(name, title, alt, curves, x, Axis("time per call", True, show=_time)))
-    caption = (
-        "Both axes are logarithmic: equal distances are equal ratios. Bands are 99 % intervals "
-        "where several processes were measured. Lower is better."
-    )
-    return Figure("time", "Time against length", caption, tuple(panels))
+    several = len({group.length for group in groups}) > 1
+    scales = "Where there are several lengths, both axes are logarithmic. " if several else ""
+    caption = f"{scales}Bands are 99 % intervals, where several processes were measured. Lower is better."
+    return Figure("time", "Time against length" if several else "Time", caption, tuple(panels))
 
 
 def _score_against_length(groups: Sequence[Ranking], look: dict[str, Style]) -> Figure:
@@ -113,7 +112,7 @@ def _speed_against_score(groups: Sequence[Ranking], look: dict[str, Style]) -> F
             shown = group.score
             training = group.ranked[0].times[group.phase].value * _steps(group.score)
             points.setdefault(_network(group), []).append((training, _spread(final_scores(group.score))))
-        if shown is None:
+        if shown is None or sum(map(len, points.values())) < 2:
             continue
         curves = _drawable(
             [

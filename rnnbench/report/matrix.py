@@ -12,7 +12,7 @@ from rnnbench.report.words import counted, digits, safe
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``kind``: best (first or not told from it everywhere), ok, or none; ``text`` is never empty."""
+    """``kind``: best (nothing shown to be faster, in any group), ok, or none; ``text`` is never empty."""
 
     kind: str
     text: str
@@ -56,5 +56,5 @@ def _field(rows: Sequence[Row]) -> Field:
     if not ratios:
         return Field("none", rows[0].record.status if reasons else "not timed", said)
     low, high = digits(min(ratios)), digits(max(ratios))
-    first = all(row.rank == 1 for row in rows)
+    first = all(row.rank == 1 and row.to_best is not None and not row.to_best.screening for row in rows)
     return Field("best" if first else "ok", f"{low}×" if low == high else f"{low}–{high}×", said)

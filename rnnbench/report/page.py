@@ -89,7 +89,7 @@ def render(results: RunResults, drawn: Sequence[Figure], unranked: Sequence[str]
         troubled=_troubled(results.records, names),
         findings=_findings(results, names),
         parity=_parity(results.records, names),
-        machine=[(safe(name), _fact(name, value)) for name, value in results.run.machine.items()],
+        machine=[_fact(name, value) for name, value in results.run.machine.items()],
         environments=[_environment(name, facts) for name, facts in results.run.environments.items()],
         paths=_paths(results.records, names),
         problems=[safe(problem) for problem in results.problems],
@@ -135,7 +135,7 @@ def _fields(group: Ranking, row: Row, unit: str, phases: Sequence[Measure]) -> d
     others = [f"{SHORT[each]} {seconds(row.times[each].value)}" for each in phases if each in row.times]
     return {
         "rank": "" if row.rank is None else str(row.rank),
-        "first": row.rank == 1,
+        "first": row.rank == 1 and not group.screening,
         "label": row.label,
         "time": MISSING if time is None else seconds(time.value, unit),
         "interval": _interval(time, unit),
@@ -249,10 +249,10 @@ def _pairs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(safe(name, 80), safe(value, 200)) for name, value in facts.items()]
 
 
-def _fact(name: str, value: Any) -> str:
+def _fact(name: str, value: Any) -> tuple[str, str]:
     if name.endswith("_bytes") and isinstance(value, int | float):
-        return size(value)
-    return safe(f"{value:g}" if isinstance(value, float) else value, 400)
+        return safe(name.removesuffix("_bytes"), 80), size(value)
+    return safe(name, 80), safe(f"{value:g}" if isinstance(value, float) else value, 400)
 
 
 def _named(record: Record, names: Mapping[str, str]) -> str:

@@ -38,8 +38,8 @@ SETTINGS: dict[Any, Any] = {
     "ytick.major.size": 0,
     "axes.unicode_minus": False,
 }
-PANEL_INCHES = (4.8, 3.1)
-LABEL_GAP = 0.075
+PANEL_INCHES = (4.0, 2.75)
+LABEL_GAP = 0.087
 """Least distance of two direct labels, as a fraction of the height of the axes."""
 
 
@@ -116,11 +116,11 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def canvas(title: str, left: float = 0.14, width: float = 0.58, bottom: float = 0.16) -> tuple[Figure, Axes]:
+def canvas(title: str, left: float = 0.145, width: float = 0.54, bottom: float = 0.18) -> tuple[Figure, Axes]:
     """An empty plot with its title; places are fractions of the panel."""
     figure = Figure(figsize=PANEL_INCHES)
-    axes = figure.add_axes((left, bottom, width, 0.86 - bottom))
-    figure.text(0.02, 0.975, shortened(title, 64), va="top", ha="left", weight="bold", fontsize=10)
+    axes = figure.add_axes((left, bottom, width, 0.84 - bottom))
+    figure.text(0.02, 0.975, shortened(title, 44), va="top", ha="left", weight="bold", fontsize=10)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.set_axisbelow(True)
@@ -148,7 +148,7 @@ def scale(axes: Axes, x: Axis, y: Axis | None) -> None:
     axes.set_xlabel(x.label, labelpad=6)
     if y is not None:
         # above the axis, where it reads without turning the head
-        axes.text(-0.19, 1.04, y.label, transform=axes.transAxes, fontsize=8.5, color=MUTED)
+        axes.text(-0.23, 1.05, y.label, transform=axes.transAxes, fontsize=8.5, color=MUTED)
 
 
 def _log_steps(span: float) -> tuple[float, ...]:

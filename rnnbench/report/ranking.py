@@ -22,8 +22,8 @@ WORDS = {"hidden": "H", "batch": "B", "layers": "layers", "threads": "threads"}
 class Row:
     """A case in its group. ``rank`` is None for a case that is shown but not ranked.
 
-    ``times`` has every timed phase; ``to_best`` is this case ÷ the best of the group in the phase by
-    which the group is ranked, 1 for the best itself; both are None where nothing was timed.
+    ``times`` has every timed phase; ``to_best`` is this case ÷ the first of the group in the phase by
+    which the group is ranked, 1 for the first itself; both are None where nothing was timed.
     """
 
     label: str
@@ -170,7 +170,7 @@ def _rows(
         if phase and record.status == "ok" and (record.case.key, phase) in timings
     }
     order = ranks(samples)
-    best = min(order, key=lambda key: estimate(samples[key]).value, default=None)
+    best = next(iter(order), None)
     rows = []
     for record in records:
         key = record.case.key

@@ -81,8 +81,14 @@ def dotted(path: KeyPath) -> str:
     """
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{printable(part)}"
     return text
+
+
+def printable(text: str) -> str:
+    """A text from a file as it may stand in a message: on one line, cut, control characters escaped."""
+    cut = text if len(text) <= 60 else f"{text[:57]}..."
+    return cut if cut.isprintable() else cut.encode("unicode_escape").decode("ascii")
 
 
 def read_scalar(text: str) -> Any:
@@ -186,7 +192,7 @@ class _Reader:
         if isinstance(event, AliasEvent):
             return self._alias(event, depth)
         if event.tag is not None:
-            raise self._error(event, f'tag "{event.tag}"; a suite is plain data, without tags')
+            raise self._error(event, f'tag "{printable(event.tag)}"; a suite is plain data, without tags')
         anchor = event.anchor
         if anchor is not None:
             self._anchors[anchor] = None
@@ -204,10 +210,10 @@ class _Reader:
     def _alias(self, event: Any, depth: int) -> _Node:
         name = event.anchor
         if name not in self._anchors:
-            raise self._error(event, f"*{name} has no anchor &{name} above it")
+            raise self._error(event, f"*{printable(name)} has no anchor &{printable(name)} above it")
         node = self._anchors[name]
         if node is None:
-            raise self._error(event, f"*{name} lies within &{name}: a loop")
+            raise self._error(event, f"*{printable(name)} lies within &{printable(name)}: a loop")
         self._aliases += 1
         if self._aliases > MAX_ALIASES:
             raise self._error(event, f"more than {MAX_ALIASES} aliases")
@@ -240,7 +246,7 @@ class _Reader:
         while not isinstance(item := next(self._events), MappingEndEvent):
             key = self._key(item)
             if key in first:
-                raise self._error(item, f'key "{key}" is given twice, first on line {first[key]}')
+                raise self._error(item, f'key "{printable(key)}" is given twice, first on line {first[key]}')
             first[key] = item.start_mark.line + 1
             node = self._node(next(self._events), depth + 1)
             children.append(_Child(key, first[key], node))
@@ -251,7 +257,7 @@ class _Reader:
         if not isinstance(event, ScalarEvent):
             raise self._error(event, "a key must be a word")
         if event.tag is not None:
-            raise self._error(event, f'tag "{event.tag}"; a suite is plain data, without tags')
+            raise self._error(event, f'tag "{printable(event.tag)}"; a suite is plain data, without tags')
         value = event.value if event.style else self._scalar(event).value
         if not isinstance(value, str):
             raise self._error(

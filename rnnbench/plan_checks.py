@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection, Sequence
 
 from rnnbench.contracts import Task
-from rnnbench.errors import PluginError, RequestError, nearest
+from rnnbench.errors import PluginError, nearest
 from rnnbench.plugins import FIRST_PARTY, Plugins
 from rnnbench.provisions import IMPLEMENTATIONS
 from rnnbench.suite import Suite, Values
-from rnnbench.suite_declarations import declared_task
 from rnnbench.suite_format import shown
+from rnnbench.tasks.declared import declare
 
 MAX_CASES = 100_000
 _PROVIDED = ("backend", "implementation", "device")
@@ -20,7 +20,7 @@ _PROVIDED = ("backend", "implementation", "device")
 def all_tasks(suite: Suite, plugins: Plugins) -> dict[str, Task]:
     """The tasks of plugins and those that the suite declares.
 
-    Raises ``RequestError`` where one would hide another, and for what ``declared_task`` refuses.
+    Raises ``RequestError`` where one would hide another.
     """
     tasks = dict(plugins.tasks)
     for name, declaration in suite.tasks.items():
@@ -28,10 +28,7 @@ def all_tasks(suite: Suite, plugins: Plugins) -> dict[str, Task]:
         if name in plugins.tasks:
             origin = plugins.origins.get(("task", name), "a plugin")
             raise suite.error(path, f"{origin} has a task of this name already; choose another")
-        try:
-            tasks[name] = declared_task(declaration)
-        except RequestError as error:
-            raise suite.error(path, str(error)) from None
+        tasks[name] = declare(declaration)
     return tasks
 
 

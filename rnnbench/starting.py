@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -57,7 +58,7 @@ def starter(
 ) -> str:
     """A commented suite to be written to ``file``; with ``csv`` one on that data, a column ``target`` of it.
 
-    A target of numbers makes it forecasting, anything else text_classification. Without ``target`` the
+    A csv file's target of numbers makes it forecasting, all else text_classification. Without ``target`` the
     last column of numbers is taken. Raises ``RequestError`` for a file or a column that is not there.
     """
     if csv is None:
@@ -69,7 +70,8 @@ def starter(
     table = _read_head(Path(csv))
     chosen = table.target(target)
     path = json.dumps(Path(os.path.relpath(csv, Path(file).parent)).as_posix(), ensure_ascii=False)
-    if chosen in table.numeric:
+    layout = next((suffix for suffix in ("tsv", "jsonl") if f".{suffix}" in table.file.suffixes), "csv")
+    if chosen in table.numeric and layout == "csv":
         task, kind, lengths = "mine", "forecasting", (14, 56)
         options = _forecasting(table, chosen)
         about, means = (
@@ -81,7 +83,7 @@ def starter(
         options = _text_classification(table, chosen)
         about, means = f"Which cell tells {chosen} best, and at what cost?", "words of a text, at most"
     declared = "\n".join(
-        f"    {key}: {value}" for key, value in {"kind": kind, "csv": path, **options}.items()
+        f"    {key}: {value}" for key, value in {"kind": kind, layout: path, **options}.items()
     )
     head = _HEADER.format(file=file, about=json.dumps(about, ensure_ascii=False))
     tasks = f"tasks:                           # paths are relative to this file\n  {task}:\n{declared}\n"
@@ -166,10 +168,9 @@ def _read_head(file: Path) -> _Table:
         raise RequestError("is not UTF-8", where=where) from None
     if "\0" in text:
         raise RequestError("is binary, not a table", where=where)
-    delimiter = "\t" if ".tsv" in file.suffixes else ","
     try:
-        rows = list(islice(csv_format.reader(io.StringIO(text), delimiter=delimiter), _HEAD_ROWS))
-    except csv_format.Error as error:
+        rows = list(islice(_rows(file, text), _HEAD_ROWS))
+    except (csv_format.Error, ValueError) as error:
         raise RequestError(f"is not a table: {error}", where=where) from None
     if len(rows) < 2:
         raise RequestError("has no rows below its header", where=where)
@@ -178,3 +179,19 @@ def _read_head(file: Path) -> _Table:
         message = f"needs a header of distinct names; its first line starts with {shown(text[:40])}"
         raise RequestError(message, where=where)
     return _Table(file, tuple(columns), tuple(tuple(row) for row in rows[1:]))
+
+
+def _rows(file: Path, text: str) -> Iterator[list[str]]:
+    """The header, then the rows."""
+    if ".jsonl" not in file.suffixes:
+        yield from csv_format.reader(io.StringIO(text), delimiter="\t" if ".tsv" in file.suffixes else ",")
+        return
+    header: list[str] = []
+    for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
+        entry = json.loads(line)
+        if not isinstance(entry, dict):
+            raise ValueError(f"line {number} is no JSON object")
+        if not header:
+            header = list(entry)
+            yield header
+        yield [str(entry.get(column, "")) for column in header]

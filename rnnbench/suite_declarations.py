@@ -5,24 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from rnnbench.contracts import Task, TaskDeclaration
+from rnnbench.contracts import TaskDeclaration
 from rnnbench.document import Document, KeyPath
-from rnnbench.errors import nearest
+from rnnbench.errors import RequestError, nearest
 from rnnbench.suite_format import located, shown
+from rnnbench.tasks.declared import KINDS, declare
 
-_NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
-
-
-def known_kinds() -> Mapping[str, type[BaseModel]]:
-    """Kind -> the model of its options."""
-    # a suite without declared tasks is read without the libraries that read data
-    from rnnbench.tasks.declared import KINDS
-
-    return KINDS
+_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
 
 
 def read_declaration(
@@ -31,41 +22,24 @@ def read_declaration(
     """One entry of ``tasks``; relative paths start at ``folder``. Raises ``RequestError``."""
     path: KeyPath = ("tasks", name)
     if not re.fullmatch(_NAME, name):
-        message = "is no name for a task. Give letters, digits, _, . and -, at most 64, a letter first."
+        message = "is no name for a task. Give letters, digits, _ and -, at most 64, a letter first."
         raise located(document, path, message)
-    kinds = known_kinds()
     if "kind" not in given:
-        raise located(document, path, f"kind is missing. {nearest('', kinds)}")
+        raise located(document, path, f"kind is missing. {nearest('', KINDS)}")
     kind = given["kind"]
-    if not isinstance(kind, str) or kind not in kinds:
-        raise located(document, (*path, "kind"), f"no kind {shown(kind)}. {nearest(kind, kinds)}")
-    model = kinds[kind]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise located(document, (*path, "kind"), f"no kind {shown(kind)}. {nearest(kind, KINDS)}")
+    paths = {key for key, info in KINDS[kind].model_fields.items() if info.annotation in (Path, Path | None)}
     options = {
-        key: str(folder / value) if isinstance(value, str) and _is_path(model, key) else value
+        key: str(folder.absolute() / value) if key in paths and isinstance(value, str) else value
         for key, value in given.items()
         if key != "kind"
     }
+    declaration = TaskDeclaration(name, kind, options)
     try:
-        model.model_validate(options)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where: KeyPath = (*path, *first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise located(document, where, f"unknown key. {nearest(where[-1], model.model_fields)}") from None
-        if first["type"] == "missing":
-            raise located(document, where, "is missing") from None
-        message = f"{shown(first['input'])} is not allowed. {first['msg']}"
-        raise located(document, where, message) from None
-    return TaskDeclaration(name, kind, options)
-
-
-def declared_task(declaration: TaskDeclaration) -> Task:
-    """The task of a declaration. Raises ``RequestError`` for data that does not hold what is declared."""
-    from rnnbench.tasks.declared import declare
-
-    return declare(declaration)
-
-
-def _is_path(model: type[BaseModel], key: str) -> bool:
-    info = model.model_fields.get(key)
-    return info is not None and (info.annotation is Path or Path in get_args(info.annotation))
+        declare(declaration)
+    except RequestError as error:
+        # the task knows its option, the document knows the line
+        option = tuple(int(part) if part.isdigit() else part for part in error.where.split("."))
+        raise located(document, option, error.message) from None
+    return declaration

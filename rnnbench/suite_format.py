@@ -235,13 +235,16 @@ def explain(error: ErrorDetails, document: Document) -> RequestError:
         return located(document, path, f"{shown(given[path[-1]])} is given twice")
     if kind == "too_short":
         return located(document, path, "an empty list. Give at least one value, or leave the key out")
+    if path[0] == "tasks" and len(path) > 1:
+        message = f"{shown(given)} is not allowed. Give a mapping with kind and the options of that kind."
+        return located(document, path, message)
     key = next(part for part in reversed(path) if isinstance(part, str))
     setting = {**AXES, **TRAIN, **RUN, "measure": _measure}.get(key)
     allowed = setting.allowed if setting else _LISTS.get(key) or SECTIONS[key]
     message = f"{shown(given)} is not allowed. Give {allowed}."
     if isinstance(given, list) and path[:1] == ("defaults",) and key in AXES:
         message += f" Several values belong in axes.{key}"
-    if setting and setting.words and isinstance(given, str):
+    if setting and len(setting.words) > 2 and isinstance(given, str):
         near = nearest(given, setting.words)
         message += f" {near}" if near.startswith("Did") else ""
     return located(document, path, message)

@@ -14,8 +14,8 @@ from pydantic.json_schema import models_json_schema
 from rnnbench.document import read_scalar
 from rnnbench.records import Train
 from rnnbench.suite import Suite
-from rnnbench.suite_declarations import known_kinds
 from rnnbench.suite_format import SuiteFormat
+from rnnbench.tasks.declared import KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -51,7 +51,7 @@ def dump_suite(suite: Suite) -> str:
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the format, for editors; ``suites/schema.json`` is this."""
-    kinds = dict(sorted(known_kinds().items()))
+    kinds = dict(sorted(KINDS.items()))
     models: list[tuple[type[BaseModel], Literal["validation"]]] = [(SuiteFormat, "validation")]
     models += [(model, "validation") for model in kinds.values()]
     references, together = models_json_schema(models)

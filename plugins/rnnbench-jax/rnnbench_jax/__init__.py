@@ -1,0 +1,41 @@
+"""The JAX backend of rnnbench. Importing this package does not import JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rnnbench.cells.elman import Elman
+from rnnbench.cells.gru import GRU, GRUResetBefore
+from rnnbench.cells.lstm import LSTM
+from rnnbench.contracts import Backend, Cell, Session, Settings
+from rnnbench.hookspecs import hookimpl
+
+RNNBENCH_API = 1
+
+IMPLEMENTATIONS = ("native", "portable")
+
+
+@dataclass(frozen=True, slots=True)
+class JaxBackend:
+    """Runs networks through XLA."""
+
+    name: str = "jax"
+    distributions: tuple[str, ...] = ("jax",)
+
+    def implementations(self, cell: Cell) -> tuple[str, ...]:
+        """``native`` is there for every cell that ships with rnnbench, ``portable`` for all."""
+        known = isinstance(cell, Elman | LSTM | GRU | GRUResetBefore)
+        return IMPLEMENTATIONS if known else ("portable",)
+
+    def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
+        """Import and configure JAX. Raises Unavailable where JAX or the device is not here."""
+        from rnnbench_jax.session import open_session
+
+        return open_session(settings, cells)
+
+
+@hookimpl
+def rnnbench_backends() -> Sequence[Backend]:
+    """The one backend of this package."""
+    return (JaxBackend(),)

@@ -1,0 +1,128 @@
+"""A network under jit: forward, gradients and the training step, one compiled function each."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
+from rnnbench.cells.ops import Array
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.reference import time_major
+from rnnbench.training import start_slots, update
+from rnnbench_jax.ops import JaxOps
+
+OPS = JaxOps()
+
+
+class JaxNetwork:
+    """Any ``stack`` of recurrent layers with the embedding, head, loss and optimiser of rnnbench.
+
+    An implementation of one's own passes its stack and names its kernel ``path``; see
+    ``rnnbench.cells.network.stack_layers`` for what a stack computes. Arrays are of ``dtype``, on
+    ``device``.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        spec: NetworkSpec,
+        parameters: Parameters,
+        training: TrainingSpec,
+        device: jax.Device,
+        dtype: str,
+        *,
+        stack: Stack = stack_layers,
+        path: str = "lax.scan",
+    ) -> None:
+        self.path = path
+        self._spec, self._device, self._dtype = spec, device, dtype
+        ours = {name: self._place(value, dtype) for name, value in parameters.items()}
+        slots = jax.device_put(start_slots(OPS, training, ours), device)
+        self._trained = (ours, slots, self._place(np.asarray(0.0), dtype))
+        outputs = partial(_outputs, cell, spec, stack)
+
+        def forward(parameters: Any, data: Any) -> tuple[Array, Any]:
+            y, final = outputs(parameters, data)
+            return (OPS.swap(y, 0, 1) if spec.readout == "each" else y), final
+
+        def loss(parameters: Any, data: Any) -> Array:
+            y, _ = outputs(parameters, data)
+            return network_loss(OPS, spec, y, data["targets"], data["lengths"])
+
+        def step(trained: Any, data: Any) -> tuple[Any, Array]:
+            parameters, slots, count = trained
+            before, gradients = jax.value_and_grad(loss)(parameters, data)
+            count = count + 1.0
+            return (*update(OPS, training, parameters, gradients, slots, count), count), before
+
+        self._forward = jax.jit(forward)
+        self._gradients = jax.jit(jax.value_and_grad(loss))
+        self._step = jax.jit(step, donate_argnums=0)
+
+    def put(self, batch: Batch) -> dict[str, Any]:
+        """Time-major copies on the device; numbers in the network's dtype, tokens and classes as int32."""
+        data = time_major(self._spec, batch)
+        tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
+        return {
+            "inputs": self._place(data.inputs, "int32" if tokens else self._dtype),
+            "targets": self._place(data.targets, "int32" if classes else self._dtype),
+            "lengths": None if data.lengths is None else self._place(data.lengths, "int32"),
+            "state": None
+            if data.state is None
+            else {name: self._place(value, self._dtype) for name, value in data.state.items()},
+        }
+
+    def forward(self, batch: Any) -> tuple[Any, Any]:
+        """See Network."""
+        outputs: tuple[Any, Any] = self._forward(self._trained[0], batch)
+        return outputs
+
+    def gradients(self, batch: Any) -> tuple[Any, Any]:
+        """See Network."""
+        gradients: tuple[Any, Any] = self._gradients(self._trained[0], batch)
+        return gradients
+
+    def train_step(self, batch: Any) -> Any:
+        """See Network. The old parameters' memory is given to the new ones."""
+        self._trained, loss = self._step(self._trained, batch)
+        return loss
+
+    def sync(self, value: Any) -> None:
+        """See Network. A device runs what it is given in order, so the last value comes last."""
+        jax.block_until_ready(value)
+
+    def fetch(self, value: Any) -> Any:
+        """See Network."""
+        return jax.tree.map(np.array, value)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """See Network."""
+        return {name: np.array(value) for name, value in self._trained[0].items()}
+
+    def compilations(self) -> int:
+        """Entries in the caches of the three compiled functions: one for every shape that they have met."""
+        return sum(jitted._cache_size() for jitted in (self._forward, self._gradients, self._step))
+
+    def memory(self) -> int | None:
+        """Peak bytes on a device since the process began, since JAX cannot reset it; None on the CPU."""
+        if self._device.platform == "cpu":
+            return None
+        statistics = self._device.memory_stats() or {}
+        return statistics.get("peak_bytes_in_use")
+
+    def _place(self, value: np.ndarray, dtype: str) -> Any:
+        # a copy of our own: on the CPU JAX may otherwise keep reading the caller's memory
+        return jax.device_put(np.array(value, dtype=dtype, order="C"), self._device)
+
+
+def _outputs(
+    cell: Cell, spec: NetworkSpec, stack: Stack, parameters: Any, data: Any
+) -> tuple[Array, dict[str, Array]]:
+    return network_outputs(
+        OPS, cell, spec, parameters, data["inputs"], data["lengths"], data["state"], stack=stack
+    )

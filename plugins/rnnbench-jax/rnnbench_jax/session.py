@@ -1,0 +1,134 @@
+"""JAX, imported and configured in a worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rnnbench.cells.network import stack_layers
+from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
+from rnnbench.errors import Unavailable, Unsupported, nearest
+from rnnbench_jax import IMPLEMENTATIONS
+
+if TYPE_CHECKING:
+    import jax
+
+    from rnnbench_jax.network import JaxNetwork
+
+ACCELERATORS = ("cuda", "rocm", "tpu", "METAL")
+"""Platforms that JAX is asked for, beside the CPU."""
+
+
+def open_session(settings: Settings, cells: Mapping[str, Cell]) -> JaxSession:
+    """Configure JAX for this process and find the device.
+
+    x64 is switched on for float64 and never off: float32 arrays stay float32 under x64. Raises
+    Unavailable where JAX or the device is not here.
+    """
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    if settings.deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    try:
+        import jax
+    except ImportError as error:
+        raise Unavailable(f"jax cannot be imported: {error}") from error
+    if settings.dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    # JAX would use TF32 on a recent GPU
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_enable_compilation_cache", False)
+    devices = _devices()
+    name = settings.device.lower()
+    if name not in devices:
+        raise Unavailable(f'jax has no device "{settings.device}" here. {nearest(settings.device, devices)}')
+    jax.config.update("jax_default_device", devices[name])
+    return JaxSession(settings, cells, devices)
+
+
+def _devices() -> dict[str, jax.Device]:
+    import jax
+
+    found = {"cpu": jax.devices("cpu")[0]}
+    for platform in ACCELERATORS:
+        try:
+            found[platform.lower()] = jax.devices(platform)[0]
+        except RuntimeError:
+            continue
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class JaxSession:
+    """See ``rnnbench.contracts.Session``. ``device`` is JAX's own, for implementations of one's own."""
+
+    settings: Settings
+    cells: Mapping[str, Cell]
+    found: Mapping[str, jax.Device]
+
+    @property
+    def device(self) -> jax.Device:
+        """The device that networks are built on."""
+        return self.found[self.settings.device.lower()]
+
+    def devices(self) -> tuple[str, ...]:
+        """Devices of this machine that this JAX can use, the CPU first."""
+        return tuple(self.found)
+
+    def versions(self) -> dict[str, str]:
+        """JAX, jaxlib and, off the CPU, the platform under them."""
+        import jax
+        import jaxlib
+
+        versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+        if self.device.platform != "cpu":
+            versions["platform"] = str(self.device.client.platform_version)
+        return versions
+
+    def environment(self) -> dict[str, str]:
+        """What else decides speed."""
+        import jax
+
+        return {
+            "device": f"{self.device.platform}: {self.device.device_kind}",
+            # JAX has no supported knob: it starts as many threads as the affinity mask has cores
+            "threads": f"{_usable_cores()} by affinity",
+            "matmul precision": str(jax.config.jax_default_matmul_precision),
+            "x64": str(bool(jax.config.jax_enable_x64)).lower(),
+            "compilation cache": str(bool(jax.config.jax_enable_compilation_cache)).lower(),
+            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+            "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"],
+        }
+
+    def build(
+        self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
+    ) -> JaxNetwork:
+        """See Session. Raises Unsupported for an unknown implementation or a cell without a native form."""
+        from rnnbench_jax.cudnn import cudnn_stack, cudnn_takes
+        from rnnbench_jax.native import scan_layer
+        from rnnbench_jax.network import JaxNetwork
+        from rnnbench_jax.recurrences import recurrence_of
+
+        cell, dtype = self.cells[spec.cell], self.settings.dtype
+        make = partial(JaxNetwork, cell, spec, parameters, training, self.device, dtype)
+        if implementation == "portable":
+            return make(stack=stack_layers, path="lax.scan")
+        if implementation != "native":
+            raise Unsupported(
+                f'jax has no implementation "{implementation}". {nearest(implementation, IMPLEMENTATIONS)}'
+            )
+        if recurrence_of(cell) is None:
+            raise Unsupported(f"jax has no native form of cell {cell.name}; use portable")
+        if cudnn_takes(cell, spec, self.settings.device.lower(), dtype):
+            return make(stack=cudnn_stack, path="cuDNN")
+        return make(stack=partial(stack_layers, layer=scan_layer), path="lax.scan, custom VJP")
+
+
+def _usable_cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity masks here
+        return os.cpu_count() or 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rnnbench_numpy.backend import NumpyBackend
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Cell, NetworkSpec, Session, Settings
 from rnnbench.testing import conformance_specs, parity_of
-from rnnbench_numpy.backend import NumpyBackend
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
 SPECS = [spec for cell in CELLS.values() for spec in conformance_specs(cell)]

@@ -71,7 +71,13 @@ class ElmanKernel:
         return frozenset("h" if self.activation == "sigmoid" else "")
 
     def forward(
-        self, w: Weights, u: np.ndarray, start: Mapping[str, np.ndarray], walk: Walk, space: Space, y: np.ndarray
+        self,
+        w: Weights,
+        u: np.ndarray,
+        start: Mapping[str, np.ndarray],
+        walk: Walk,
+        space: Space,
+        y: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """See Kernel."""
         activate, _ = ACTIVATIONS[self.activation]

@@ -25,7 +25,13 @@ class GRUKernel:
     others = ("b_hn",)
 
     def forward(
-        self, w: Weights, u: np.ndarray, start: Mapping[str, np.ndarray], walk: Walk, space: Space, y: np.ndarray
+        self,
+        w: Weights,
+        u: np.ndarray,
+        start: Mapping[str, np.ndarray],
+        walk: Walk,
+        space: Space,
+        y: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """See Kernel."""
         (N, H), B = y.shape, len(start["h"])

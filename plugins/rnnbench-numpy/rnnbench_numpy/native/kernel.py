@@ -51,7 +51,13 @@ class Kernel(Protocol):
     def others(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def forward(
-        self, w: Weights, u: np.ndarray, start: Mapping[str, np.ndarray], walk: Walk, space: Space, y: np.ndarray
+        self,
+        w: Weights,
+        u: np.ndarray,
+        start: Mapping[str, np.ndarray],
+        walk: Walk,
+        space: Space,
+        y: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """Fill y (N,H) from u (N,G*H) and the initial states (B,H); returns every state as (N,H)."""
         ...

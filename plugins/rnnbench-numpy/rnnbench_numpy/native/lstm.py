@@ -13,7 +13,7 @@ from rnnbench_numpy.native.weights import Weights
 
 
 class LSTMKernel:
-    """Of every step are kept o, i, f, g and the old c, so that (i,f)·(g,c) and dc·(i,f,g,c) are one call each."""
+    """Of every step are kept o, i, f, g and the old c: (i,f)·(g,c) and dc·(i,f,g,c) are one call each."""
 
     x_gates = ("o", "i", "f", "g")
     h_groups = (x_gates,)
@@ -21,7 +21,13 @@ class LSTMKernel:
     others = ()
 
     def forward(
-        self, w: Weights, u: np.ndarray, start: Mapping[str, np.ndarray], walk: Walk, space: Space, y: np.ndarray
+        self,
+        w: Weights,
+        u: np.ndarray,
+        start: Mapping[str, np.ndarray],
+        walk: Walk,
+        space: Space,
+        y: np.ndarray,
     ) -> dict[str, np.ndarray]:
         """See Kernel."""
         (N, H), B = y.shape, len(start["h"])

@@ -40,7 +40,7 @@ class PackedBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pass:
-    """What a forward pass leaves for the backward one: each layer's input (N,I), and the features read (M,F)."""
+    """What a forward pass leaves: each layer's input (N,I), the features read (M,F), outputs (M,O), states."""
 
     xs: list[np.ndarray]
     features: np.ndarray

@@ -60,7 +60,8 @@ class Rows:
 
     def pack(self, values: np.ndarray) -> np.ndarray:
         """(B,T,...) -> (N,...)."""
-        return values[self.sequence, self.time]
+        packed: np.ndarray = values[self.sequence, self.time]
+        return packed
 
     def unpack(self, values: np.ndarray, padding: np.ndarray) -> np.ndarray:
         """(N,O) -> (B,T,O), with ``padding`` (O,) behind the lengths."""

@@ -152,10 +152,10 @@ def verify(
     raise typer.Exit(
         looking.verify(
             every,
-            cell or [],
-            backend or [],
-            implementation or ["native", "portable"],
-            plugin or [],
+            cells=_split(cell),
+            backends=_split(backend),
+            implementations=_split(implementation) or ("native", "portable"),
+            plugin_files=plugin or [],
             json=json,
         )
     )

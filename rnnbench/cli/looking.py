@@ -43,11 +43,11 @@ def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
 
 def verify(
     every: bool,
+    *,
     cells: Sequence[str],
     backends: Sequence[str],
     implementations: Sequence[str],
     plugin_files: Sequence[Path],
-    *,
     json: bool,
 ) -> int:
     """Run the gate and return the exit status: 6 for a mismatch or a failure."""

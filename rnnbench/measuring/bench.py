@@ -206,8 +206,8 @@ class Bench:
         sizes = {"host_peak_bytes": host.peak_bytes, "device_peak_bytes": network.memory()}
         return {name: size for name, size in sizes.items() if size is not None}
 
-    def train(self, id: str, steps: int, limit_s: float) -> Message:
-        """Up to ``steps`` updates on the task's batches; ends early after ``limit_s`` or at a NaN loss.
+    def train(self, id: str, steps: int, at_most_s: float) -> Message:
+        """Up to ``steps`` updates on the task's batches; ends early after ``at_most_s`` or at a NaN loss.
 
         Returns the losses of the updates that were made, before each update.
         """
@@ -220,7 +220,7 @@ class Bench:
             loss = network.train_step(network.put(batch))
             losses.append(float(network.fetch(loss)))
             built.steps += 1
-            if not math.isfinite(losses[-1]) or time.perf_counter() - start > limit_s:
+            if not math.isfinite(losses[-1]) or time.perf_counter() - start > at_most_s:
                 break
         return {"losses": losses, "steps": built.steps, "seconds": time.perf_counter() - start}
 

@@ -90,7 +90,9 @@ def _train(
         step, losses = 0, []
         while step < train.steps:
             wanted = min(train.evaluate_every, train.steps - step)
-            reply = floor.ask(station, "train", id=id, steps=wanted, limit_s=max(0.0, end - time.monotonic()))
+            reply = floor.ask(
+                station, "train", id=id, steps=wanted, at_most_s=max(0.0, end - time.monotonic())
+            )
             losses, step = reply["losses"], reply["steps"]
             if seed == 0 and len(first_losses) < FOLLOW_STEPS:
                 first_losses.extend(losses[: FOLLOW_STEPS - len(first_losses)])
@@ -128,7 +130,7 @@ def follow(floor: Floor, station: Station, expected: Sequence[float]) -> float:
         losses: list[float] = []
         while len(losses) < len(expected):
             wanted = len(expected) - len(losses)
-            losses += floor.ask(station, "train", id="follow", steps=wanted, limit_s=3600.0)["losses"]
+            losses += floor.ask(station, "train", id="follow", steps=wanted, at_most_s=math.inf)["losses"]
             if not math.isfinite(losses[-1]):
                 raise Diverged(len(losses), 0)
     finally:

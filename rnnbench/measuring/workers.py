@@ -126,7 +126,7 @@ class Worker:
 
     def stop(self) -> None:
         """Ask it to end, then make sure."""
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError, subprocess.TimeoutExpired):
             self._resume()
             self._connection.send_bytes(encode({"do": "stop"}))
             self._process.wait(2.0)

@@ -124,6 +124,8 @@ def parse_document(text: str, name: str) -> Document:
         if "\t" in source[: len(source) - len(source.lstrip())]:
             raise RequestError("a tab; YAML indents with spaces only", where=f"{name}:{line}") from None
         raise RequestError(f"not valid YAML: {error.problem}", where=f"{name}:{line}") from None
+    except (OverflowError, ValueError):  # of chr(), for an escape such as U+FFFFFFFF
+        raise RequestError("not valid YAML: an escape that is no character", where=name) from None
     except YAMLError as error:
         raise RequestError(f"not text: {str(error).splitlines()[0]}", where=name) from None
     if root is None or root.value is None:
@@ -223,6 +225,8 @@ class _Reader:
 
     def _scalar(self, event: Any) -> _Node:
         line = event.start_mark.line + 1
+        if any("\ud800" <= char <= "\udfff" for char in event.value):
+            raise self._error(event, "half of a surrogate pair, which is no character")
         if event.style:
             return _Node(event.value, line)
         try:
@@ -258,7 +262,7 @@ class _Reader:
             raise self._error(event, "a key must be a word")
         if event.tag is not None:
             raise self._error(event, f'tag "{printable(event.tag)}"; a suite is plain data, without tags')
-        value = event.value if event.style else self._scalar(event).value
+        value = self._scalar(event).value
         if not isinstance(value, str):
             raise self._error(
                 event, f"key {event.value[:40] or 'null'} is a {kind_of(value)}; a key is a word"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from torch.utils._python_dispatch import TorchDispatchMode
 
 FUSED_LAYERS = {
@@ -38,18 +38,34 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def watch_path(module: nn.RNNBase, inputs: Any) -> str:
-    """Run a tiny batch as ``forward`` and as ``gradients`` run theirs, and say in words what ran."""
-    packed = isinstance(inputs, PackedSequence)
-    layer = type(module).__name__
-    module.training = False
-    with torch.no_grad(), Watch() as watch:
-        module(inputs)
-    forward = name_path(watch.operators, layer, packed)
-    module.training = True
-    with Watch() as watch:
-        module(inputs)
-    gradients = name_path(watch.operators, layer, packed)
+def watch_path(modules: Sequence[nn.RNNBase], *, packed: bool) -> str:
+    """Run tiny batches through the modules of a network, and say in words what ran."""
+    if not packed:
+        return _watch_batch(modules, [2, 1], packed=False)
+    path, equal = (_watch_batch(modules, lengths, packed=True) for lengths in ([2, 1], [2, 2]))
+    # torch unpacks for oneDNN where it sees that all lengths are equal
+    return path if path == equal else f"{path}; {equal} where all lengths are equal"
+
+
+def _watch_batch(modules: Sequence[nn.RNNBase], lengths: list[int], *, packed: bool) -> str:
+    paths = []
+    for module in modules:
+        weight = next(module.parameters())
+        x: Any = torch.zeros(lengths[0], len(lengths), module.input_size).to(weight)
+        paths.append(_watch_module(module, pack_padded_sequence(x, torch.tensor(lengths)) if packed else x))
+    return ", ".join(dict.fromkeys(paths))
+
+
+def _watch_module(module: nn.RNNBase, inputs: Any) -> str:
+    """As ``forward`` runs it, and as ``gradients`` does."""
+    paths = []
+    for training in (False, True):
+        module.training = training
+        with torch.set_grad_enabled(training), Watch() as watch:
+            module(inputs)
+        packed = isinstance(inputs, PackedSequence)
+        paths.append(name_path(watch.operators, type(module).__name__, packed))
+    forward, gradients = paths
     return forward if forward == gradients else f"{forward} in forward, {gradients} in gradients"
 
 

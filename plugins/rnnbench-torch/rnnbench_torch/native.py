@@ -71,6 +71,10 @@ class NativeModel:
         self._dtype, self._device = dtype, device
         self._summed = spec.bidirectional == "sum"
         self._modules = self._make_modules()
+        self._prefixes = self._list_prefixes()
+        self._state_names = [
+            [[prefix + name for prefix in prefixes] for name in native.states] for prefixes in self._prefixes
+        ]
         self._frozen: list[tuple[Tensor, Tensor]] = []
         self._slots: list[Slot] = []
         self._leaves: list[Tensor] = []
@@ -83,7 +87,7 @@ class NativeModel:
         head = tensor(parameters["head.W"], dtype, device, swap=True)
         self._head_weight = self._add("head.W", head)
         self._head_bias = self._add("head.b", tensor(parameters["head.b"], dtype, device))
-        self._path = self._watch()
+        self._path = watch_path(self._modules, packed=spec.lengths)
 
     @property
     def path(self) -> str:
@@ -210,7 +214,8 @@ class NativeModel:
     def _set_training(self, training: bool) -> None:
         # cuDNN reserves memory for a backward pass only in training
         for module in self._modules:
-            module.training = training
+            if module.training is not training:
+                module.training = training
 
     def _run(self, data: Data) -> tuple[Tensor, list[Any]]:
         """Features that the head reads, and the final state of each module."""
@@ -244,7 +249,7 @@ class NativeModel:
         if state is None:
             return [None] * len(self._modules)
         states = []
-        for prefixes in self._prefixes():
+        for prefixes in self._prefixes:
             parts = tuple(
                 tensor(
                     np.stack(
@@ -259,36 +264,19 @@ class NativeModel:
         return states
 
     def _final(self, finals: Sequence[Any], restore: Tensor | None) -> dict[str, Tensor]:
-        named = {}
-        for prefixes, final in zip(self._prefixes(), finals, strict=True):
-            parts = final if len(self._native.states) > 1 else (final,)
-            for name, value in zip(self._native.states, parts, strict=True):
-                rows = (value if restore is None else value.index_select(1, restore)).unbind(0)
-                named.update({prefix + name: row for prefix, row in zip(prefixes, rows, strict=True)})
+        named: dict[str, Tensor] = {}
+        for names, final in zip(self._state_names, finals, strict=True):
+            parts = final if len(names) > 1 else (final,)
+            for rows, value in zip(names, parts, strict=True):
+                if restore is not None:
+                    value = value.index_select(1, restore)
+                named.update(zip(rows, value.unbind(0), strict=True))
         return named
 
-    def _prefixes(self) -> list[list[str]]:
+    def _list_prefixes(self) -> list[list[str]]:
         """Of each module, its layers and directions in torch's order."""
         layers = [[f"layers.{i}.{d}." for d in self._spec.directions] for i in range(self._spec.layers)]
         return layers if self._summed else [[prefix for prefixes in layers for prefix in prefixes]]
-
-    def _watch(self) -> str:
-        """Packed, the kernel depends on the batch: torch's LSTM packs equal lengths for oneDNN after all."""
-        paths = [self._watch_batch([2, 1])]
-        if self._spec.lengths and (equal := self._watch_batch([2, 2])) != paths[0]:
-            paths.append(f"{equal} where all lengths are equal")
-        return "; ".join(paths)
-
-    def _watch_batch(self, lengths: list[int]) -> str:
-        """What the modules run for a batch of these lengths, or of the first where batches have none."""
-        paths = []
-        for module in self._modules:
-            size = (lengths[0], len(lengths), module.input_size)
-            x: Any = torch.zeros(size, dtype=self._dtype, device=self._device)
-            if self._spec.lengths:
-                x = pack_padded_sequence(x, torch.tensor(lengths))
-            paths.append(watch_path(module, x))
-        return ", ".join(dict.fromkeys(paths))
 
 
 def _pack(values: np.ndarray, lengths: Tensor) -> tuple[Tensor, Tensor]:

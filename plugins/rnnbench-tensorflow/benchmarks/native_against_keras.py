@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from rnnbench_tensorflow import TensorflowBackend
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Batch, NetworkSpec, Session, Settings, TrainingSpec
 from rnnbench.training import initialise
-from rnnbench_tensorflow import TensorflowBackend
 
 B, T, I, H, O = 32, 100, 64, 128, 10  # noqa: E741
 LAYERS = {"lstm": "LSTM", "gru": "GRU", "elman": "SimpleRNN"}
@@ -27,8 +27,8 @@ LAYERS = {"lstm": "LSTM", "gru": "GRU", "elman": "SimpleRNN"}
 
 def direct(cell: str, batch: Batch) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Forward and gradients as a Keras user would write them: defaults, batch-major, last output."""
-    import keras
-    import tensorflow as tf
+    import keras  # type: ignore[import-untyped]
+    import tensorflow as tf  # type: ignore[import-untyped]
 
     layer, head = getattr(keras.layers, LAYERS[cell])(H), keras.layers.Dense(O)
     x, targets = tf.constant(batch.inputs), tf.constant(batch.targets)

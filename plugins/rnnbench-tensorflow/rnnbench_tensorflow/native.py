@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-import tensorflow as tf
+import keras  # type: ignore[import-untyped]
+import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.elman import LEAKY_SLOPE
 from rnnbench.cells.network import merge, part, sizes_of, valid_steps

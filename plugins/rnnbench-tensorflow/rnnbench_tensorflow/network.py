@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.network import network_loss, state_shapes
 from rnnbench.cells.ops import Array, Arrays
@@ -16,6 +17,14 @@ from rnnbench_tensorflow.ops import TensorflowOps
 
 Outputs = Callable[[TensorflowOps, Arrays, Array, Array | None, Arrays], tuple[Array, dict[str, Array]]]
 """ops, parameters, inputs, lengths, state -> outputs and final states, in the layout of the inputs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceBatch:
+    """Tensors by name: inputs, targets, lengths (or None), state; ``shape`` decides which trace fits."""
+
+    shape: tuple[Any, ...]
+    tensors: dict[str, Any]
 
 
 class TensorflowNetwork:
@@ -53,9 +62,12 @@ class TensorflowNetwork:
                 for slot, values in slots.items()
             }
             self._step = tf.Variable(np.zeros((), self._dtype))
-        self._forward = tf.function(self._trace_forward, autograph=False)
-        self._gradients = tf.function(self._trace_gradients, autograph=False)
-        self._train_step = tf.function(self._trace_train_step, autograph=False)
+        self._functions = {
+            "forward": tf.function(self._trace_forward, autograph=False),
+            "gradients": tf.function(self._trace_gradients, autograph=False),
+            "train_step": tf.function(self._trace_train_step, autograph=False),
+        }
+        self._traces: dict[tuple[str, tuple[Any, ...]], Any] = {}
 
     @property
     def path(self) -> str:
@@ -64,7 +76,7 @@ class TensorflowNetwork:
             self._trace_apart()
         return f"{self._words}, {' and '.join(sorted(self._kernels))}"
 
-    def put(self, batch: Batch) -> dict[str, Any]:
+    def put(self, batch: Batch) -> DeviceBatch:
         """Host -> device: inputs in the layout of ``outputs``, targets time-major."""
         inputs, targets = np.asarray(batch.inputs), np.asarray(batch.targets)
         if self._time_major:
@@ -76,24 +88,25 @@ class TensorflowNetwork:
         state.update(batch.state or {})
         tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
         with tf.device(self._placement):
-            return {
+            tensors = {
                 "inputs": self._constant(inputs, integers=tokens),
                 "targets": self._constant(targets, integers=classes),
                 "lengths": None if batch.lengths is None else self._constant(batch.lengths, integers=True),
                 "state": {name: self._constant(value) for name, value in state.items()},
             }
+        return DeviceBatch((inputs.shape, targets.shape, batch.lengths is None), tensors)
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
-        return self._forward(batch["inputs"], batch["lengths"], batch["state"])  # type: ignore[no-any-return]
+        return self._run("forward", batch)  # type: ignore[no-any-return]
 
     def gradients(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
-        return self._gradients(batch)  # type: ignore[no-any-return]
+        return self._run("gradients", batch)  # type: ignore[no-any-return]
 
     def train_step(self, batch: Any) -> Any:
         """See Network."""
-        return self._train_step(batch)
+        return self._run("train_step", batch)
 
     def sync(self, value: Any) -> None:
         """All devices: what was enqueued before is done, ``value`` with it."""
@@ -109,8 +122,7 @@ class TensorflowNetwork:
 
     def compilations(self) -> int:
         """Traces: each makes a graph of its own for one shape of batch."""
-        functions = (self._forward, self._gradients, self._train_step)
-        return sum(function.experimental_get_tracing_count() for function in functions)
+        return len(self._traces)
 
     def memory(self) -> int | None:
         """See Network."""
@@ -120,14 +132,21 @@ class TensorflowNetwork:
         tf.config.experimental.reset_memory_stats(self._placement)
         return peak
 
+    def _run(self, function: str, batch: DeviceBatch) -> Any:
+        # to find the trace by type, as tf.function does, takes as long as to call it
+        key = (function, batch.shape)
+        if key not in self._traces:
+            self._traces[key] = self._functions[function].get_concrete_function(batch.tensors)
+        return self._traces[key](batch.tensors)
+
     def _constant(self, value: np.ndarray, *, integers: bool = False) -> Any:
         return tf.constant(np.ascontiguousarray(value, np.int32 if integers else self._dtype))
 
     def _values(self) -> dict[str, Any]:
         return {name: variable.read_value() for name, variable in self._parameters.items()}
 
-    def _trace_forward(self, inputs: Any, lengths: Any, state: Any) -> tuple[Any, Any]:
-        y, final = self._outputs(self._ops, self._values(), inputs, lengths, state)
+    def _trace_forward(self, batch: Any) -> tuple[Any, Any]:
+        y, final = self._outputs(self._ops, self._values(), batch["inputs"], batch["lengths"], batch["state"])
         if self._time_major and self._spec.readout == "each":
             y = self._ops.swap(y, 0, 1)
         self._note_kernels()
@@ -178,12 +197,13 @@ class TensorflowNetwork:
         B, T = 2, 3
         steps = (T, B) if self._time_major else (B, T)
         tokens = self._spec.vocab is not None
-        inputs = tf.TensorSpec(
-            steps if tokens else (*steps, self._spec.input_size), tf.int32 if tokens else self._dtype
-        )
-        lengths = tf.TensorSpec((B,), tf.int32) if self._spec.lengths else None
-        state = {
-            name: tf.TensorSpec((B, *shape), self._dtype) for name, shape in self._state_shapes.items()
+        full, dtype = (steps, tf.int32) if tokens else ((*steps, self._spec.input_size), self._dtype)
+        batch = {
+            "inputs": tf.TensorSpec(full, dtype),
+            "lengths": tf.TensorSpec((B,), tf.int32) if self._spec.lengths else None,
+            "state": {
+                name: tf.TensorSpec((B, *shape), self._dtype) for name, shape in self._state_shapes.items()
+            },
         }
         with tf.device(self._placement):
-            tf.function(self._trace_forward, autograph=False).get_concrete_function(inputs, lengths, state)
+            tf.function(self._trace_forward, autograph=False).get_concrete_function(batch)

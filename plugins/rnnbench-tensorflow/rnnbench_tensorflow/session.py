@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import keras
-import tensorflow as tf
+import keras  # type: ignore[import-untyped]
+import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.network import network_outputs
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
@@ -106,9 +106,7 @@ class TensorflowSession:
                 f'backend "tensorflow" has no implementation "{implementation}". '
                 f"Allowed: {', '.join(IMPLEMENTATIONS)}."
             )
-        network = partial(
-            TensorflowNetwork, cell, spec, parameters, training, self.settings, self.placement
-        )
+        network = partial(TensorflowNetwork, cell, spec, parameters, training, self.settings, self.placement)
         if implementation == "portable":
             return network(
                 lambda ops, *rest: network_outputs(ops, cell, spec, *rest),

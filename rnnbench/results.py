@@ -79,19 +79,18 @@ def create(out: Path, run: Run) -> Writer:
     Raises ``RequestError``, with nothing written, where ``out`` holds a run (finished or not, ours or of a
     newer format), anything else, or cannot be written to.
     """
-    if (out / RUN).exists():
-        existing = read_run(out)
-        raise RequestError(
-            f'holds run "{existing.name}" already, and results are never overwritten. '
-            "Go on with it by --resume, or name another folder with --out.",
-            where=str(out),
-        )
-    if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
-        raise RequestError(
-            "exists and is not a results folder; nothing in it was touched. Name another with --out.",
-            where=str(out),
-        )
     try:
+        if (out / RUN).exists():
+            raise RequestError(
+                f'holds run "{read_run(out).name}" already, and results are never overwritten. '
+                "Go on with it by --resume, or name another folder with --out.",
+                where=str(out),
+            )
+        if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
+            raise RequestError(
+                "exists and is not a results folder; nothing in it was touched. Name another with --out.",
+                where=str(out),
+            )
         out.mkdir(parents=True, exist_ok=True)
         lock = _locked(out)
         if (out / RUN).exists():  # another run was first, between the look and the lock

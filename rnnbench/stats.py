@@ -117,7 +117,12 @@ def noise(samples: Samples) -> float:
     The median absolute deviation ignores the odd block that the machine interrupted (Rousseeuw and
     Croux, JASA 1993). 0.0 where no process has two rounds.
     """
-    deviations = [abs(value - median(logs)) for logs in _series(samples) if len(logs) > 1 for value in logs]
+    deviations: list[float] = []
+    for rounds in samples.values():
+        if len(rounds) > 1:
+            logs = [math.log(value) for value in rounds.values()]
+            centre = median(logs)
+            deviations += [abs(value - centre) for value in logs]
     return MAD_TO_SIGMA * median(deviations) if deviations else 0.0
 
 
@@ -184,7 +189,3 @@ def _student_t(freedom: int, confidence: float) -> float:
 def _exp(value: float) -> float:
     # two processes that disagree tenfold have a bound beyond every float
     return math.exp(value) if value < 709 else math.inf
-
-
-def _series(samples: Samples) -> list[list[float]]:
-    return [[math.log(value) for value in rounds.values()] for rounds in samples.values()]

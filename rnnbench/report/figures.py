@@ -90,13 +90,15 @@ def _score_against_length(groups: Sequence[Ranking], look: dict[str, Style]) -> 
         points: dict[str, list[tuple[float, tuple[float, float, float]]]] = {}
         for group, score in scored:
             points.setdefault(_network(group), []).append((group.length, _spread(final_scores(score))))
-        curves = [_curve(label, look[label], found) for label, found in sorted(points.items())]
-        curves += _baselines_by_length(scored)
+        curves = _drawable([_curve(label, look[label], found) for label, found in sorted(points.items())])
+        if not curves:
+            continue
+        curves += _drawable(_baselines_by_length(scored))
         ticks = tuple(sorted({float(group.length) for group, _ in scored}))
         y = Axis(_metric(scored[0][1]))
         alt = f"Score against sequence length, {title}. " + _ends(curves, digits)
         x = Axis("sequence length T", True, ticks, "{:g}".format)
-        panels.append(draw_curves(f"score-{number}", title, alt, _drawable(curves), x, y))
+        panels.append(draw_curves(f"score-{number}", title, alt, curves, x, y))
     caption = "Means over seeds; bands reach from the worst to the best seed, baselines are dashed grey."
     return Figure("score", "Score against length", caption, tuple(panels))
 

@@ -47,14 +47,15 @@ def _field(rows: Sequence[Row]) -> Field:
     reasons = Counter(
         (row.record.status, safe(row.record.reason, 160)) for row in rows if row.record.status != "ok"
     )
+    total = len(rows)
+    shares = {reason: f" ({n} of {total})" if total > 1 else "" for reason, n in reasons.items()}
     said = "; ".join(
-        f"{status} {f'({number} of {len(rows)})' if len(rows) > 1 else ''}{': ' + why if why else ''}"
-        for (status, why), number in reasons.most_common(3)
+        f"{reason[0].replace('_', ' ')}{shares[reason]}: {reason[1]}" for reason, _ in reasons.most_common(3)
     )
     if len(reasons) > 3:
         said += f"; and {counted(len(reasons) - 3, 'other reason')}"
     if not ratios:
-        return Field("none", rows[0].record.status if reasons else "not timed", said)
+        return Field("none", rows[0].record.status.replace("_", " ") if reasons else "not timed", said)
     low, high = digits(min(ratios)), digits(max(ratios))
     first = all(row.rank == 1 and row.to_best is not None and not row.to_best.screening for row in rows)
     return Field("best" if first else "ok", f"{low}×" if low == high else f"{low}–{high}×", said)

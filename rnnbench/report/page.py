@@ -144,7 +144,7 @@ def _fields(group: Ranking, row: Row, unit: str, phases: Sequence[Measure]) -> d
         "others": ", ".join(others) or MISSING,
         "memory": size(peak_bytes(row.record)),
         "status": row.record.status.replace("_", " "),
-        "reason": safe(row.record.reason, 400),
+        "reason": safe(row.record.reason, 160),
         "findings": [safe(finding.word, 40) for finding in row.record.findings],
     }
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import autograd.numpy as anp
 import numpy as np
 from autograd.extend import defvjp, primitive
+from autograd.numpy.numpy_vjps import unbroadcast_f
 
 from rnnbench.cells.ops import Array, Arrays, Body
 
@@ -26,6 +27,25 @@ defvjp(_sigmoid, lambda y, x: lambda g: g * y * (1.0 - y))
 _relu = primitive(lambda x: np.maximum(x, 0))
 # the derivative at 0 is 0, as in torch, JAX and TensorFlow; autograd's maximum gives 1/2
 defvjp(_relu, lambda y, x: lambda g: g * (x > 0))
+
+_where = primitive(np.where)
+# autograd's own fills up with float64 zeros, and a float32 network would be differentiated in float64
+defvjp(
+    _where,
+    None,
+    lambda y, condition, a, b: unbroadcast_f(a, lambda g: np.where(condition, g, 0.0)),
+    lambda y, condition, a, b: unbroadcast_f(b, lambda g: np.where(condition, 0.0, g)),
+)
+
+
+def _stable_log_softmax(x: np.ndarray) -> np.ndarray:
+    shifted: np.ndarray = x - x.max(axis=-1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return shifted
+
+
+_log_softmax = primitive(_stable_log_softmax)
+defvjp(_log_softmax, lambda y, x: lambda g: g - np.exp(y) * g.sum(axis=-1, keepdims=True))
 
 
 class NumpyOps:
@@ -64,7 +84,7 @@ class NumpyOps:
 
     def where(self, condition: Array, a: Array, b: Array) -> Array:
         """See Ops."""
-        return anp.where(condition, a, b)
+        return _where(condition, a, b)
 
     def tanh(self, x: Array) -> Array:
         """See Ops."""
@@ -88,12 +108,11 @@ class NumpyOps:
 
     def minimum(self, x: Array, bound: float) -> Array:
         """See Ops."""
-        return anp.where(x < bound, x, bound)
+        return _where(x < bound, x, bound)
 
     def log_softmax(self, x: Array) -> Array:
         """See Ops."""
-        shifted = x - anp.max(x, axis=-1, keepdims=True)
-        return shifted - anp.log(anp.sum(anp.exp(shifted), axis=-1, keepdims=True))
+        return _log_softmax(x)
 
     def sum(self, x: Array, axis: int | None = None) -> Array:
         """See Ops."""

@@ -17,7 +17,7 @@ from rnnbench.measuring.conductor import Progress, conduct
 from rnnbench.measuring.machine import describe_machine
 from rnnbench.measuring.stations import Protocol
 from rnnbench.measuring.workers import Refused, Worker, WorkerKey
-from rnnbench.planning import Plan
+from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins, availability
 from rnnbench.records import Run
 from rnnbench.results import RunResults, create, open_for_resume, read

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnbench.errors import RequestError, Unavailable
-from rnnbench.estimating import estimate
-from rnnbench.planning import Plan, Refused, check, needs_devices, plan
+from rnnbench.planning.estimating import estimate
+from rnnbench.planning.plan import Plan, Refused, check, needs_devices, plan
 from rnnbench.plugins import BrokenPlugin, Origin, Plugins
 from rnnbench.records import Case, Train
-from rnnbench.suite import load_suite, parse_suite
-from rnnbench.suite_overrides import Overrides
+from rnnbench.suite.loading import load_suite, parse_suite
+from rnnbench.suite.overrides import Overrides
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.document import parse_document, read_scalar
+from rnnbench.suite.document import parse_document, read_scalar
 from rnnbench.errors import RequestError
 from rnnbench.records import MEASURES, Case, Train
-from rnnbench.starting import starter
-from rnnbench.suite import Suite, load_suite, parse_suite, shipped_suites
-from rnnbench.suite_format import AXES
-from rnnbench.suite_overrides import Overrides, override
-from rnnbench.suite_writing import dump_suite, schema
+from rnnbench.suite.starting import starter
+from rnnbench.suite.loading import Suite, load_suite, parse_suite, shipped_suites
+from rnnbench.suite.format import AXES
+from rnnbench.suite.overrides import Overrides, override
+from rnnbench.suite.writing import dump_suite, schema
 from rnnbench.tasks.declared import KINDS
 
 HIDDEN = "Give a whole number from 1 to 65,536."

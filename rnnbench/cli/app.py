@@ -226,7 +226,7 @@ def _request(
     plugin: list[Path] | None,
 ) -> Any:
     from rnnbench.cli.measuring import Request
-    from rnnbench.suite_overrides import Overrides
+    from rnnbench.suite.overrides import Overrides
 
     overrides = Overrides(
         settings=tuple(settings or ()),

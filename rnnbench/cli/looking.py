@@ -106,7 +106,7 @@ def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
 def init(file: Path, csv: Path | None, target: str) -> None:
     """Write a first suite."""
     from rnnbench.cli.measuring import write_new
-    from rnnbench.starting import starter
+    from rnnbench.suite.starting import starter
 
     write_new(file, starter(csv=csv, target=target or None))
     print(f"Wrote {file}. Look at it, then: rnnbench plan {file}; rnnbench run {file}")
@@ -114,13 +114,13 @@ def init(file: Path, csv: Path | None, target: str) -> None:
 
 def schema() -> None:
     """Print the JSON Schema."""
-    from rnnbench.suite_writing import schema as of_suites
+    from rnnbench.suite.writing import schema as of_suites
 
     print(jsonlib.dumps(of_suites(), indent=2, ensure_ascii=False))
 
 
 def _suites() -> list[dict[str, Any]]:
-    from rnnbench.suite import load_suite, shipped_suites
+    from rnnbench.suite.loading import load_suite, shipped_suites
 
     return [
         {"suite": name, "about": load_suite(name).about, "file": str(file)}

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnbench.errors import RequestError
-from rnnbench.estimating import estimate
-from rnnbench.planning import Plan, check, needs_devices, plan
+from rnnbench.planning.estimating import estimate
+from rnnbench.planning.plan import Plan, check, needs_devices, plan
 from rnnbench.plugins import Plugins, discover
-from rnnbench.suite import Suite, load_suite, parse_suite
-from rnnbench.suite_overrides import Overrides
+from rnnbench.suite.loading import Suite, load_suite, parse_suite
+from rnnbench.suite.overrides import Overrides
 
 if TYPE_CHECKING:
     from rnnbench.results import RunResults

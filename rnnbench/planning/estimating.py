@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rnnbench.planning import Plan
+from rnnbench.planning.plan import Plan
 from rnnbench.records import TIMED, Case
 
 IMPORT_S = 5.0

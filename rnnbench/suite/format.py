@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from rnnbench.document import Document, KeyPath, dotted, kind_of
+from rnnbench.suite.document import Document, KeyPath, dotted, kind_of
 from rnnbench.errors import RequestError, nearest
 from rnnbench.records import MEASURES
 

@@ -1,0 +1,249 @@
+"""An example plugin: a cell of one's own, a backend that runs every cell, and a kernel for one of them.
+
+Install it (``pip install -e tests/example-plugin``) or load it as a file
+(``rnnbench --plugin tests/example-plugin/rnnbench_example.py``).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rnnbench.cells.gates import gated_shapes, linear
+from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
+from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.contracts import (
+    Backend,
+    Batch,
+    Cell,
+    Implementation,
+    Network,
+    NetworkSpec,
+    Parameters,
+    Session,
+    Settings,
+    Sizes,
+    TrainingSpec,
+)
+from rnnbench.errors import Unavailable, Unsupported
+from rnnbench.hookspecs import hookimpl
+from rnnbench.numpy_ops import NumpyOps
+from rnnbench.reference import time_major
+from rnnbench.training import start_slots, update
+
+RNNBENCH_API = 1
+
+
+# docs: cell
+@dataclass(frozen=True, slots=True)
+class LeakyRNN:
+    """h_t = (1 - α) h_{t-1} + α tanh(x_t W_x + h_{t-1} W_h + b), with a fixed leak α = 1/2; y_t = h_t."""
+
+    name: str = "leaky_rnn"
+    gates: tuple[str, ...] = ("h",)
+    paper: str = "Jaeger et al. 2007, Optimization and applications of leaky-integrator networks"
+
+    def shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+        """W_x (I,1,H), W_h (H,1,H), b (1,H)."""
+        return gated_shapes(sizes, self.gates)
+
+    def state_shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
+        """One state, h (H)."""
+        return {"h": (sizes.hidden,)}
+
+    def output_size(self, sizes: Sizes) -> int:
+        """H."""
+        return sizes.hidden
+
+    def project(self, ops: Ops, p: Arrays, x: Array) -> dict[str, Array]:
+        """x_t W_x + b for all t at once: it needs no state, so it is hoisted out of the loop."""
+        return {"u": linear(ops, x, p["W_x"]) + p["b"]}
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        """One time step."""
+        z = u["u"] + linear(ops, state["h"], p["W_h"])
+        h = 0.5 * state["h"] + 0.5 * ops.tanh(z[:, 0])
+        return {"h": h}, h
+
+
+# docs: network
+class ToyNetwork:
+    """Every cell's own ``step``, in a Python loop over NumPy; gradients by HIPS autograd."""
+
+    path = "Python loop, autograd tape"
+
+    def __init__(
+        self,
+        cell: Cell,
+        spec: NetworkSpec,
+        parameters: Parameters,
+        training: TrainingSpec,
+        dtype: str,
+        stack: Stack = stack_layers,
+    ) -> None:
+        self._cell, self._spec, self._training, self._stack = cell, spec, training, stack
+        self._dtype = np.dtype(dtype)
+        self._ops = NumpyOps()
+        self._values = {name: np.asarray(p, self._dtype) for name, p in parameters.items()}
+        self._slots = start_slots(self._ops, training, self._values)
+        self._step = 0
+
+    def put(self, batch: Batch) -> Batch:
+        """Time first, and in the network's dtype: all that should not be timed."""
+        data = time_major(self._spec, batch)
+        state = None if data.state is None else {k: self._cast(v) for k, v in data.state.items()}
+        return replace(data, inputs=self._cast(data.inputs), targets=self._cast(data.targets), state=state)
+
+    def forward(self, batch: Batch) -> tuple[Any, Any]:
+        """Outputs, batch first, and final states."""
+        y, state = self._outputs(self._values, batch)
+        return (np.swapaxes(y, 0, 1) if self._spec.readout == "each" else y), state
+
+    def gradients(self, batch: Batch) -> tuple[Any, Any]:
+        """Loss and gradients by canonical name."""
+        from autograd import value_and_grad
+
+        return value_and_grad(lambda values: self._loss(values, batch))(self._values)  # type: ignore[no-any-return]
+
+    def train_step(self, batch: Batch) -> Any:
+        """One update; the loss before it."""
+        loss, gradients = self.gradients(batch)
+        self._step += 1
+        step = np.asarray(self._step, self._dtype)
+        self._values, self._slots = update(
+            self._ops, self._training, self._values, gradients, self._slots, step
+        )
+        return loss
+
+    def sync(self, value: Any) -> None:
+        """NumPy has nothing to wait for."""
+
+    def fetch(self, value: Any) -> Any:
+        """Already on the host."""
+        return value
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Present values by canonical name."""
+        return dict(self._values)
+
+    def compilations(self) -> int:
+        """Nothing is compiled."""
+        return 0
+
+    def memory(self) -> int | None:
+        """The device is the host."""
+        return None
+
+    def _outputs(self, values: Arrays, batch: Batch) -> tuple[Array, dict[str, Array]]:
+        return network_outputs(
+            self._ops, self._cell, self._spec, values, batch.inputs, batch.lengths, batch.state, self._stack
+        )
+
+    def _loss(self, values: Arrays, batch: Batch) -> Array:
+        outputs, _ = self._outputs(values, batch)
+        return network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
+
+    def _cast(self, value: np.ndarray) -> np.ndarray:
+        return value.astype(self._dtype) if value.dtype.kind == "f" else value
+
+
+# docs: backend
+@dataclass(frozen=True)
+class ToySession:
+    """The toy framework, opened."""
+
+    settings: Settings
+    cells: Mapping[str, Cell]
+
+    def devices(self) -> tuple[str, ...]:
+        """NumPy knows one."""
+        return ("cpu",)
+
+    def versions(self) -> dict[str, str]:
+        """What decides the numbers."""
+        return {"numpy": np.__version__, "python": platform.python_version()}
+
+    def environment(self) -> dict[str, str]:
+        """Nothing can be set."""
+        return {}
+
+    def build(
+        self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
+    ) -> Network:
+        """Raises ``Unsupported`` for any other implementation than portable."""
+        if implementation != "portable":
+            raise Unsupported(f'toy has no implementation "{implementation}", only portable')
+        return ToyNetwork(self.cells[spec.cell], spec, parameters, training, self.settings.dtype)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Describes the backend; the framework would be imported in ``open``, never before."""
+
+    name: str = "toy"
+    distributions: tuple[str, ...] = ("numpy",)
+
+    def implementations(self, cell: Cell) -> tuple[str, ...]:
+        """The preferred one first."""
+        return ("portable",)
+
+    def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
+        """Raises ``Unavailable`` for a device that is not there."""
+        if settings.device != "cpu":
+            raise Unavailable(f'toy has no device "{settings.device}", only cpu')
+        return ToySession(settings, cells)
+
+
+# docs: implementation
+def whole_sequence_layer(
+    ops: Ops, cell: Cell, p: Arrays, x: Array, mask: Array | None, state: Arrays
+) -> tuple[Array, dict[str, Array]]:
+    """A kernel of one's own for ``leaky_rnn``: one layer in one direction, written without ``step``."""
+    W, b = ops.reshape(p["W_h"], (-1, p["W_h"].shape[2])), p["b"][0]
+    projected = ops.matmul(x, ops.reshape(p["W_x"], (-1, W.shape[1]))) + b
+
+    def body(state: dict[str, Array], u: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+        h = state["h"] + 0.5 * (ops.tanh(u["u"] + ops.matmul(state["h"], W)) - state["h"])
+        if "mask" not in u:
+            return {"h": h}, h
+        return {"h": ops.where(u["mask"], h, state["h"])}, ops.where(u["mask"], h, 0.0)
+
+    last, y = ops.scan(body, state, {"u": projected} if mask is None else {"u": projected, "mask": mask})
+    return y, last
+
+
+def build_whole_sequence(
+    session: Session, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec
+) -> Network:
+    """The factory of the implementation."""
+    assert isinstance(session, ToySession)
+
+    def stack(*arguments: Any) -> tuple[list[Array], dict[str, Array]]:
+        return stack_layers(*arguments, layer=whole_sequence_layer)
+
+    network = ToyNetwork(LeakyRNN(), spec, parameters, training, session.settings.dtype, stack)
+    network.path = "whole sequence, autograd tape"
+    return network
+
+
+# docs: hooks
+@hookimpl
+def rnnbench_cells() -> Sequence[Cell]:
+    """Cells of one's own."""
+    return [LeakyRNN()]
+
+
+@hookimpl
+def rnnbench_backends() -> Sequence[Backend]:
+    """Backends of one's own."""
+    return [Toy()]
+
+
+@hookimpl
+def rnnbench_implementations() -> Sequence[Implementation]:
+    """Kernels of one's own."""
+    return [Implementation("toy", "leaky_rnn", "whole_sequence", build_whole_sequence)]

@@ -39,7 +39,9 @@ def cudnn_stack(
     """What ``rnnbench.cells.network.stack_layers`` computes, x (T,B,I), mask None."""
     T, B, _ = x.shape
     H = spec.hidden
-    prefixes = [f"layers.{index}.{direction}." for index in range(spec.layers) for direction in spec.directions]
+    prefixes = [
+        f"layers.{index}.{direction}." for index in range(spec.layers) for direction in spec.directions
+    ]
     if state is None:
         state = {name: jnp.zeros((B, *shape), x.dtype) for name, shape in state_shapes(cell, spec).items()}
     h, c = (jnp.stack([state[prefix + name] for prefix in prefixes]) for name in ("h", "c"))
@@ -65,7 +67,7 @@ def cudnn_stack(
 
 
 def packed_weights(cell: Cell, layers: Sequence[Arrays]) -> Array:
-    """cuDNN's flat vector: W_ih (4H,I), W_hh (4H,H) of every layer, then its b_ih and b_hh, which stays zero."""
+    """cuDNN's flat vector: W_ih (4H,I) and W_hh (4H,H) of every layer, then b_ih and b_hh = 0 of each."""
     order = jnp.asarray([cell.gates.index(gate) for gate in CUDNN_GATES])
     kernels, biases = [], []
     for p in layers:

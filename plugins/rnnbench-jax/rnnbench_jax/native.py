@@ -46,7 +46,12 @@ def recur(
 
 
 def _scan(
-    recurrence: Recurrence, p: dict[str, Array], projected: Gates, mask: Array | None, state: State, keep: bool
+    recurrence: Recurrence,
+    p: dict[str, Array],
+    projected: Gates,
+    mask: Array | None,
+    state: State,
+    keep: bool,
 ) -> tuple[State, Any]:
     W = _kernels(recurrence, p)
     b = {gate: p["b"][k] for k, gate in enumerate(recurrence.gates)}

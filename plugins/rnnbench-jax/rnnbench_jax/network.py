@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import time_major
 from rnnbench.training import start_slots, update
 from rnnbench_jax.ops import JaxOps
@@ -41,9 +41,10 @@ class JaxNetwork:
     ) -> None:
         self.path = path
         self._spec, self._device, self._dtype = spec, device, dtype
-        ours = {name: self._place(value, dtype) for name, value in parameters.items()}
-        slots = jax.device_put(start_slots(OPS, training, ours), device)
-        self._trained = (ours, slots, self._place(np.asarray(0.0), dtype))
+        start = {name: np.asarray(value, dtype) for name, value in parameters.items()}
+        # on the host, where zeros need no compilation
+        slots = start_slots(NumpyOps(), training, start)
+        self._trained = jax.tree.map(self._place_own, (start, slots, np.zeros((), dtype)))
         outputs = partial(_outputs, cell, spec, stack)
 
         def forward(parameters: Any, data: Any) -> tuple[Array, Any]:
@@ -60,9 +61,9 @@ class JaxNetwork:
             count = count + 1.0
             return (*update(OPS, training, parameters, gradients, slots, count), count), before
 
-        self._forward = jax.jit(forward)
-        self._gradients = jax.jit(jax.value_and_grad(loss))
-        self._step = jax.jit(step, donate_argnums=0)
+        self._forward: Any = jax.jit(forward)
+        self._gradients: Any = jax.jit(jax.value_and_grad(loss))
+        self._step: Any = jax.jit(step, donate_argnums=0)
 
     def put(self, batch: Batch) -> dict[str, Any]:
         """Time-major copies on the device; numbers in the network's dtype, tokens and classes as int32."""
@@ -94,7 +95,7 @@ class JaxNetwork:
 
     def sync(self, value: Any) -> None:
         """See Network. A device runs what it is given in order, so the last value comes last."""
-        jax.block_until_ready(value)
+        jax.block_until_ready(value)  # type: ignore[no-untyped-call]
 
     def fetch(self, value: Any) -> Any:
         """See Network."""
@@ -106,7 +107,8 @@ class JaxNetwork:
 
     def compilations(self) -> int:
         """Entries in the caches of the three compiled functions: one for every shape that they have met."""
-        return sum(jitted._cache_size() for jitted in (self._forward, self._gradients, self._step))
+        sizes = (jitted._cache_size() for jitted in (self._forward, self._gradients, self._step))
+        return sum(sizes)
 
     def memory(self) -> int | None:
         """Peak bytes on a device since the process began, since JAX cannot reset it; None on the CPU."""
@@ -114,6 +116,9 @@ class JaxNetwork:
             return None
         statistics = self._device.memory_stats() or {}
         return statistics.get("peak_bytes_in_use")
+
+    def _place_own(self, value: np.ndarray) -> Any:
+        return self._place(value, self._dtype)
 
     def _place(self, value: np.ndarray, dtype: str) -> Any:
         # a copy of our own: on the CPU JAX may otherwise keep reading the caller's memory

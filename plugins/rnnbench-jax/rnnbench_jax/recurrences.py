@@ -28,7 +28,9 @@ class Recurrence(Protocol):
     """One cell behind its input projection. Arrays (B,H), or (T,B,H) in ``gradients``."""
 
     @property
-    def gates(self) -> tuple[str, ...]: ...
+    def gates(self) -> tuple[str, ...]:
+        """The cell's gates, in the order of its parameters' gate axis."""
+        ...
 
     def forward(self, p: Arrays, W: Gates, u: Gates, state: State) -> tuple[State, Gates]:
         """A step from u[gate] = x W_x + b and W[gate] (H,H): the new state and what ``backward`` needs."""
@@ -38,14 +40,12 @@ class Recurrence(Protocol):
         """The kernels that ``backward`` multiplies with, laid out once, before the loop."""
         ...
 
-    def backward(
-        self, WT: Gates, saved: Gates, before: State, after: State, d: State
-    ) -> tuple[Gates, State]:
+    def backward(self, WT: Gates, saved: Gates, before: State, after: State, d: State) -> tuple[Gates, State]:
         """The step's transpose: du and ∂L/∂(state before) from d, ∂L/∂(state after)."""
         ...
 
     def gradients(self, saved: Gates, h: Array, du: Gates) -> dict[str, Array]:
-        """Gradients of W_h and of all but W_x and b, from h (T,B,H) before each step: one product for all t."""
+        """Of all parameters but W_x and b, from h (T,B,H) before each step: one product for all t."""
         ...
 
 
@@ -65,9 +65,7 @@ class ElmanRecurrence:
         """See Recurrence."""
         return {gate: kernel.T for gate, kernel in W.items()}
 
-    def backward(
-        self, WT: Gates, saved: Gates, before: State, after: State, d: State
-    ) -> tuple[Gates, State]:
+    def backward(self, WT: Gates, saved: Gates, before: State, after: State, d: State) -> tuple[Gates, State]:
         """See Recurrence."""
         (gate,) = self.gates
         du = d["h"] * _ELMAN[self.activation][1](after["h"])
@@ -109,9 +107,7 @@ class LSTMRecurrence:
         """See Recurrence: all gates under each other, (4H,H)."""
         return {"all": jnp.concatenate([W[gate].T for gate in self.gates])}
 
-    def backward(
-        self, WT: Gates, saved: Gates, before: State, after: State, d: State
-    ) -> tuple[Gates, State]:
+    def backward(self, WT: Gates, saved: Gates, before: State, after: State, d: State) -> tuple[Gates, State]:
         """See Recurrence."""
         i, f, g, o, squashed = (saved[name] for name in ("i", "f", "g", "o", "tanh_c"))
         dc = d["c"] + d["h"] * o * (1 - squashed * squashed)
@@ -148,9 +144,7 @@ class GRURecurrence:
         """See Recurrence: all gates under each other, (3H,H)."""
         return {"all": jnp.concatenate([W[gate].T for gate in self.gates])}
 
-    def backward(
-        self, WT: Gates, saved: Gates, before: State, after: State, d: State
-    ) -> tuple[Gates, State]:
+    def backward(self, WT: Gates, saved: Gates, before: State, after: State, d: State) -> tuple[Gates, State]:
         """See Recurrence."""
         r, z, n, a = (saved[name] for name in ("r", "z", "n", "a"))
         dn = d["h"] * (1 - z) * (1 - n * n)
@@ -187,9 +181,7 @@ class GRUResetBeforeRecurrence:
         """See Recurrence: r above z, (2H,H), because n's comes first."""
         return {"rz": jnp.concatenate([W["r"].T, W["z"].T]), "n": W["n"].T}
 
-    def backward(
-        self, WT: Gates, saved: Gates, before: State, after: State, d: State
-    ) -> tuple[Gates, State]:
+    def backward(self, WT: Gates, saved: Gates, before: State, after: State, d: State) -> tuple[Gates, State]:
         """See Recurrence."""
         r, z, n = (saved[name] for name in ("r", "z", "n"))
         dn = d["h"] * (1 - z) * (1 - n * n)

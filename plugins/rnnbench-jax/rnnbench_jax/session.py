@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from rnnbench.cells.network import stack_layers
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
@@ -36,16 +37,17 @@ def open_session(settings: Settings, cells: Mapping[str, Cell]) -> JaxSession:
         import jax
     except ImportError as error:
         raise Unavailable(f"jax cannot be imported: {error}") from error
+    config: Any = jax.config
     if settings.dtype == "float64":
-        jax.config.update("jax_enable_x64", True)
+        config.update("jax_enable_x64", True)
     # JAX would use TF32 on a recent GPU
-    jax.config.update("jax_default_matmul_precision", "highest")
-    jax.config.update("jax_enable_compilation_cache", False)
+    config.update("jax_default_matmul_precision", "highest")
+    config.update("jax_enable_compilation_cache", False)
     devices = _devices()
     name = settings.device.lower()
     if name not in devices:
         raise Unavailable(f'jax has no device "{settings.device}" here. {nearest(settings.device, devices)}')
-    jax.config.update("jax_default_device", devices[name])
+    config.update("jax_default_device", devices[name])
     return JaxSession(settings, cells, devices)
 
 
@@ -80,10 +82,7 @@ class JaxSession:
 
     def versions(self) -> dict[str, str]:
         """JAX, jaxlib and, off the CPU, the platform under them."""
-        import jax
-        import jaxlib
-
-        versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+        versions = {name: version(name) for name in ("jax", "jaxlib")}
         if self.device.platform != "cpu":
             versions["platform"] = str(self.device.client.platform_version)
         return versions
@@ -92,13 +91,14 @@ class JaxSession:
         """What else decides speed."""
         import jax
 
+        config: Any = jax.config
         return {
             "device": f"{self.device.platform}: {self.device.device_kind}",
             # JAX has no supported knob: it starts as many threads as the affinity mask has cores
             "threads": f"{_usable_cores()} by affinity",
-            "matmul precision": str(jax.config.jax_default_matmul_precision),
-            "x64": str(bool(jax.config.jax_enable_x64)).lower(),
-            "compilation cache": str(bool(jax.config.jax_enable_compilation_cache)).lower(),
+            "matmul precision": str(config.jax_default_matmul_precision),
+            "x64": str(bool(config.jax_enable_x64)).lower(),
+            "compilation cache": str(bool(config.jax_enable_compilation_cache)).lower(),
             "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
             "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"],
         }

@@ -1,0 +1,90 @@
+"""What the harness costs: its medians against a bare loop of the same call, start-up, planning, loading."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnbench.contracts import NetworkSpec, TrainingSpec
+from rnnbench.measuring.bench import open_bench
+from rnnbench.planning.plan import plan
+from rnnbench.plugins import discover
+from rnnbench.suite.loading import parse_suite
+
+ROUNDS = 40
+LOOPS = 20
+
+
+@pytest.mark.parametrize("phase", ["forward", "train_step"])
+def test_block_against_bare_loop(benchmark: Any, phase: str) -> None:
+    """The block of ``Bench.block`` ÷ a bare loop of the same call, in alternation: 1.00 ± 0.02 is the goal."""
+    settings = {"device": "cpu", "dtype": "float32", "threads": 1, "deterministic": False, "seed": 0}
+    bench, _ = open_bench("numpy", settings, [], [])
+    spec = NetworkSpec("lstm", 2, 32, 1, "last", "mse")
+    bench.build(
+        id="network",
+        spec=asdict(spec),
+        training=asdict(TrainingSpec()),
+        implementation="native",
+        task="adding",
+        length=50,
+        size=32,
+        init="glorot",
+        forget_bias=1.0,
+        seed=0,
+    )
+    built = bench._built["network"]
+    network, data = built.network, built.data
+    call = {"forward": network.forward, "train_step": network.train_step}[phase]
+
+    def bare() -> float:
+        network.sync(call(data))
+        start = time.perf_counter()
+        for _ in range(LOOPS):
+            value = call(data)
+        network.sync(value)
+        return time.perf_counter() - start
+
+    def harness() -> float:
+        return float(bench.block("network", phase, LOOPS)["seconds"])
+
+    harness(), bare()
+    ratios = []
+    for number in range(ROUNDS):
+        first, second = (harness, bare) if number % 2 else (bare, harness)
+        times = {first: first(), second: second()}
+        ratios.append(times[harness] / times[bare])
+    _tell(benchmark, f"block ÷ bare loop, {phase}", ratios)
+    benchmark.pedantic(harness, rounds=5)
+
+
+def test_help(benchmark: Any) -> None:
+    """``rnnbench --help``, as a whole process: at most 0.3 s is the goal."""
+    program = str(Path(sys.executable).with_name("rnnbench"))
+    benchmark.pedantic(
+        lambda: subprocess.run([program, "--help"], check=True, capture_output=True), rounds=10
+    )
+
+
+def test_planning_10_000_cases(benchmark: Any) -> None:
+    """A plan of about 10,000 cases: at most 1 s is the goal."""
+    hidden = ", ".join(str(size) for size in range(1, 316))
+    suite = parse_suite(
+        f"axes: {{task: [copy], length: [1, 2, 3, 4, 5, 6, 7, 8], cell: [lstm], hidden: [{hidden}]}}"
+    )
+    plugins = discover()
+    planned = benchmark.pedantic(lambda: plan(suite, plugins), rounds=3)
+    assert len(planned.cases) == 315 * 8 * len(plugins.backends)
+
+
+def _tell(benchmark: Any, what: str, ratios: list[float]) -> None:
+    low, middle, high = np.percentile(ratios, [10, 50, 90])
+    benchmark.extra_info["ratio"] = {"p10": low, "median": middle, "p90": high}
+    print(f"\n{what}: {middle:.3f} (10th to 90th percentile {low:.3f} to {high:.3f}, {len(ratios)} pairs)")

@@ -96,16 +96,12 @@ def timings(blocks: Iterable[Block]) -> dict[tuple[str, Measure], dict[int, dict
     run), and what that process gave before is forgotten: two sittings are never one sample.
     """
     found: dict[tuple[str, Measure], dict[int, dict[int, float]]] = {}
-    last: dict[tuple[str, Measure, int], int] = {}
     for block in blocks:
-        key = (block.case, block.phase)
-        processes = found.setdefault(key, {})
+        processes = found.setdefault((block.case, block.phase), {})
         rounds = processes.setdefault(block.process, {})
-        place = (*key, block.process)
-        if block.round <= last.get(place, -1):
+        if rounds and block.round <= next(reversed(rounds)):
             rounds.clear()
-        rounds[block.round] = block.per_call_s
-        last[place] = block.round
+        rounds[block.round] = block.seconds / block.loops
     return found
 
 

@@ -247,6 +247,7 @@ def test_every_id_is_unique_and_every_reference_has_its_target() -> None:
     page = Page(render(RESULTS, figures(RESULTS)))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
+    assert len(ids) > 100
     for _, attributes in page.tags:
         for name in ("href", "xlink:href"):
             if attributes.get(name):
@@ -258,7 +259,7 @@ def test_every_id_is_unique_and_every_reference_has_its_target() -> None:
 
 def test_figures_answer_their_questions_and_say_it_in_words() -> None:
     drawn = {figure.name: figure for figure in figures(RESULTS)}
-    assert list(drawn) == ["time", "score", "tradeoff", "learning", "first"]
+    assert list(drawn) == ["time", "score", "tradeoff", "learning", "first", "matrix"]
     assert [panel.title for panel in drawn["time"].panels] == ["copy, gru", "copy, lstm"]
     assert [panel.title for panel in drawn["learning"].panels] == ["copy, T 20", "copy, T 100"]
     for figure in drawn.values():

@@ -1,9 +1,13 @@
-"""The kinds of panels: lines, dots and bars. They know nothing of records."""
+"""The kinds of panels: lines, dots, bars and a heat map. They know nothing of records."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
+
+import seaborn as sns
+from matplotlib.figure import Figure
 
 from rnnbench.report.panels import (
     COLOURS,
@@ -22,6 +26,7 @@ from rnnbench.stats import Interval
 
 Dot = tuple[str, Style, Interval]
 Bar = tuple[str, Sequence[float]]
+Heat = tuple[float | None, str]
 
 
 def draw_curves(name: str, title: str, alt: str, curves: Sequence[Curve], x: Axis, y: Axis) -> Panel:
@@ -79,4 +84,33 @@ def draw_bars(name: str, title: str, alt: str, parts: Sequence[str], rows: Seque
         axes.set_ylim(len(rows) - 0.4, -0.6)
         scale(axes, x, None)
         figure.legend(loc="lower center", ncols=2, frameon=False, fontsize=8, handlelength=1.4)
+        return rendered(figure, name, title, alt)
+
+
+def draw_heat(
+    name: str,
+    title: str,
+    alt: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    fields: Sequence[Sequence[Heat]],
+) -> Panel:
+    """A field per row and column: the more above 1 the darker, blank where there is no number."""
+    with drawing():
+        figure = Figure(figsize=(1.9 + 1.75 * len(columns), 1.0 + 0.6 * len(rows)))
+        axes = figure.add_axes((1.6 / figure.get_figwidth(), 0.04, 1 - 1.7 / figure.get_figwidth(), 0.72))
+        values = [[math.nan if value is None else math.log(value) for value, _ in row] for row in fields]
+        colours = sns.light_palette(COLOURS[0], as_cmap=True)
+        # the darkest is as dark as ink on it can be read
+        sns.heatmap(
+            values, ax=axes, cmap=colours, vmin=0, vmax=4, cbar=False, linewidths=2, linecolor="white"
+        )
+        for y, row in enumerate(fields):
+            for x, (_, text) in enumerate(row):
+                said = "\n".join(wrap(text, 26, max_lines=3, placeholder="…"))
+                axes.text(x + 0.5, y + 0.5, said, ha="center", va="center", fontsize=7.5)
+        axes.set_xticks([x + 0.5 for x in range(len(columns))], [shortened(each) for each in columns])
+        axes.set_yticks([y + 0.5 for y in range(len(rows))], [shortened(each) for each in rows], rotation=0)
+        axes.xaxis.tick_top()
+        figure.text(0.02, 0.97, title, va="top", weight="bold", fontsize=10)
         return rendered(figure, name, title, alt)

@@ -10,12 +10,14 @@ from typing import Any
 
 from rnnbench.reading import RunResults
 from rnnbench.records import Score
-from rnnbench.report.drawing import draw_bars, draw_curves, draw_dots
+from rnnbench.report.drawing import draw_bars, draw_curves, draw_dots, draw_heat
+from rnnbench.report.matrix import Field, matrix
 from rnnbench.report.panels import BASELINE, Axis, Curve, Panel, Style, styles
 from rnnbench.report.ranking import Ranking, Row, rank_groups
 from rnnbench.report.words import PHASES, UNITS, digits, listed, safe, seconds
 from rnnbench.tidy import final_scores
 
+MATRIX = "matrix"
 FIRST = ("import_s", "build_s", "first_forward_s", "first_train_step_s")
 FIRST_WORDS = {
     "import_s": "import",
@@ -47,7 +49,8 @@ def figures(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Figure, 
         _score_against_length(groups, cells),
         _speed_against_score(groups, cells),
         _learning_curves(groups, cells),
-        _first_calls(results, cases),
+        _first_calls(results),
+        _matrix(groups),
     )
     return tuple(figure for figure in drawn if figure.panels)
 
@@ -154,7 +157,7 @@ def _learning_curves(groups: Sequence[Ranking], look: dict[str, Style]) -> Figur
     return Figure("learning", "Learning curves", caption, tuple(panels))
 
 
-def _first_calls(results: RunResults, look: dict[str, Style]) -> Figure:
+def _first_calls(results: RunResults) -> Figure:
     totals: dict[str, list[list[float]]] = {}
     for record in results.records:
         if record.status == "ok" and any(name in record.phases for name in FIRST):
@@ -174,6 +177,25 @@ def _first_calls(results: RunResults, look: dict[str, Style]) -> Figure:
     panel = draw_bars("first-0", "Median over cases", alt, parts, rows, Axis("seconds"))
     caption = "Paid once, before anything is steady; first calls include tracing and compiling."
     return Figure("first", "Before the first step", caption, (panel,))
+
+
+def _matrix(groups: Sequence[Ranking]) -> Figure:
+    title, caption = "Time ÷ the best of its group", "Geometric means over groups colour the fields."
+    found = matrix(groups)
+    if not any(field.ratio for row in found.fields for field in row):
+        return Figure(MATRIX, title, caption, ())
+    fields = [[(field.ratio, _field_text(field)) for field in row] for row in found.fields]
+    said = []
+    for name, row in zip(found.rows, found.fields, strict=True):
+        words = [f"{cell} {field.text}" for cell, field in zip(found.columns, row, strict=True)]
+        said.append(f"{name}: {listed(words)}")
+    alt = f"{title}. {'; '.join(said)}."
+    panel = draw_heat("matrix-0", title, alt, found.rows, found.columns, fields)
+    return Figure(MATRIX, title, caption, (panel,))
+
+
+def _field_text(field: Field) -> str:
+    return f"{field.text}: {field.detail}" if field.ratio is None else field.text
 
 
 def _split(

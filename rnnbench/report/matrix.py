@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 
 from rnnbench.report.ranking import Ranking, Row
 from rnnbench.report.words import counted, digits, safe
@@ -12,11 +13,15 @@ from rnnbench.report.words import counted, digits, safe
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``kind``: best (nothing shown to be faster, in any group), ok, or none; ``text`` is never empty."""
+    """``kind``: best (nothing shown to be faster, in any group), ok, or none; ``text`` is never empty.
+
+    ``ratio``: the geometric mean over groups of time ÷ the first; None where nothing was timed.
+    """
 
     kind: str
     text: str
     detail: str = ""
+    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +63,9 @@ def _field(rows: Sequence[Row]) -> Field:
         return Field("none", rows[0].record.status.replace("_", " ") if reasons else "not timed", said)
     low, high = digits(min(ratios)), digits(max(ratios))
     first = all(row.rank == 1 and row.to_best is not None and not row.to_best.screening for row in rows)
-    return Field("best" if first else "ok", f"{low}×" if low == high else f"{low}–{high}×", said)
+    return Field(
+        "best" if first else "ok",
+        f"{low}×" if low == high else f"{low}–{high}×",
+        said,
+        geometric_mean(ratios),
+    )

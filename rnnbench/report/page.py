@@ -18,7 +18,7 @@ from rnnbench.errors import RequestError
 from rnnbench.reading import RunResults
 from rnnbench.records import STATUSES, Measure, Record
 from rnnbench.report.answers import learning, speed, summary
-from rnnbench.report.figures import Figure, figures
+from rnnbench.report.figures import MATRIX, Figure, figures
 from rnnbench.report.inlining import inline
 from rnnbench.report.matrix import matrix
 from rnnbench.report.ranking import Ranking, Row, describe, peak_bytes, rank_groups, varying_fields
@@ -84,7 +84,11 @@ def render(results: RunResults, drawn: Sequence[Figure], unranked: Sequence[str]
         learning=learning(groups),
         common=_common(results),
         tables=[_table(group) for group in groups],
-        figures=[(figure, [(panel, Markup(inline(panel))) for panel in figure.panels]) for figure in drawn],
+        figures=[
+            (figure, [(panel, Markup(inline(panel))) for panel in figure.panels])
+            for figure in drawn
+            if figure.name != MATRIX  # the page has it as a table, with every reason in full
+        ],
         matrix=matrix(groups),
         troubled=_troubled(results.records, names),
         findings=_findings(results, names),

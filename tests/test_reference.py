@@ -1,0 +1,392 @@
+"""The oracle and its gate: true gradients, sound tolerances, and every classic mistake caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnbench.cells import rnnbench_cells
+from rnnbench.cells.elman import Elman
+from rnnbench.cells.gates import linear
+from rnnbench.cells.gru import GRU, GRUResetBefore
+from rnnbench.cells.lstm import LSTM
+from rnnbench.cells.network import network_loss, network_outputs
+from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.contracts import Batch, Cell, Network, NetworkSpec
+from rnnbench.numpy_ops import NumpyOps
+from rnnbench.records import Parity
+from rnnbench.reference import (
+    PROBE_STEPS,
+    PROBE_TRAINING,
+    Answers,
+    ask,
+    compare_answers,
+    probe_batch,
+    probe_parameters,
+    reference_answers,
+    time_major,
+    tolerance,
+)
+from rnnbench.testing import conformance_specs, parity_of
+
+CELLS = {cell.name: cell for cell in rnnbench_cells()}
+
+
+def spec_of(cell: Cell, **changes: Any) -> NetworkSpec:
+    spec = NetworkSpec(cell.name, 3, 5, 4, "last", "cross_entropy", lengths=True)
+    return replace(spec, **changes)
+
+
+class ReferenceNetwork:
+    """A network that answers with a reference: of ``cell``, rounded to ``dtype``."""
+
+    path = "reference"
+
+    def __init__(
+        self, cell: Cell, spec: NetworkSpec, parameters: Mapping[str, np.ndarray], dtype: str
+    ) -> None:
+        self._cell, self._spec, self._dtype = cell, spec, dtype
+        self._parameters = {name: value.astype(dtype) for name, value in parameters.items()}
+
+    def _answers(self, batch: Batch) -> Answers:
+        return reference_answers(self._cell, self._spec, self._parameters, batch)
+
+    def put(self, batch: Batch) -> Batch:
+        return batch
+
+    def forward(self, batch: Batch) -> Any:
+        return self._answers(batch).outputs, dict(self._answers(batch).state)
+
+    def gradients(self, batch: Batch) -> Any:
+        return self._answers(batch).loss, dict(self._answers(batch).gradients)
+
+    def train_step(self, batch: Batch) -> float:
+        loss, gradients = self.gradients(batch)
+        for name, g in gradients.items():
+            self._parameters[name] = (self._parameters[name] - PROBE_TRAINING.lr * g).astype(self._dtype)
+        return float(loss)
+
+    def sync(self, value: Any) -> None:
+        pass
+
+    def fetch(self, value: Any) -> Any:
+        return value
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        return dict(self._parameters)
+
+    def compilations(self) -> int:
+        return 0
+
+    def memory(self) -> int | None:
+        return None
+
+
+def judged(wrong: Cell, right: Cell, spec: NetworkSpec, dtype: str) -> Parity:
+    """The gate's word on an implementation that computes ``wrong`` where ``right`` is asked for."""
+    parameters, batch = probe_parameters(right, spec), probe_batch(right, spec, 7, 4)
+    expected, given = (reference_answers(cell, spec, parameters, batch) for cell in (right, wrong))
+    return compare_answers(spec, expected, given, batch, dtype)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers": 2, "bidirectional": "concat"},
+        {"bidirectional": "sum", "readout": "each", "loss": "mse"},
+        {"readout": "each", "vocab": 11},
+    ],
+    ids=str,
+)
+def test_gradients_are_central_differences(cell: Cell, changes: dict[str, Any]) -> None:
+    spec = spec_of(cell, **changes)
+    parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, 5, 3)
+    answers = reference_answers(cell, spec, parameters, batch)
+    rng = np.random.default_rng(0)
+    for name, value in parameters.items():
+        direction = rng.standard_normal(value.shape)
+        up, down = (
+            _loss(cell, spec, {**parameters, name: value + step * direction}, batch) for step in (1e-5, -1e-5)
+        )
+        along = float((answers.gradients[name] * direction).sum())
+        assert along == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-8), name
+        assert along != 0
+
+
+def _loss(cell: Cell, spec: NetworkSpec, parameters: Mapping[str, np.ndarray], batch: Batch) -> float:
+    data, ops = time_major(spec, batch), NumpyOps()
+    outputs, _ = network_outputs(ops, cell, spec, parameters, data.inputs, data.lengths, data.state)
+    return float(network_loss(ops, spec, outputs, data.targets, data.lengths))
+
+
+def test_trained_parameters_are_three_steps_of_plain_sgd() -> None:
+    cell, spec = LSTM(), spec_of(LSTM())
+    parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, 5, 3)
+    expected = {name: value.copy() for name, value in parameters.items()}
+    for _ in range(PROBE_STEPS):
+        gradients = reference_answers(cell, spec, expected, batch).gradients
+        expected = {name: value - 0.1 * gradients[name] for name, value in expected.items()}
+    trained = reference_answers(cell, spec, parameters, batch).trained
+    for name, value in trained.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-13)
+        assert np.abs(value - parameters[name]).max() > 1e-4
+
+
+def test_the_probe_hides_nothing() -> None:
+    spec = spec_of(LSTM(), readout="each", loss="mse", layers=2, bidirectional="concat")
+    for value in probe_parameters(LSTM(), spec).values():
+        assert len(np.unique(value)) == value.size
+        assert (value != 0).all()
+    batch = probe_batch(LSTM(), spec, 9, 6)
+    assert batch.lengths is not None
+    assert batch.state is not None
+    assert batch.lengths.min() >= 1
+    assert batch.lengths.max() == 9
+    assert len(set(batch.lengths.tolist())) > 1
+    padding = np.arange(9)[None] >= batch.lengths[:, None]
+    assert np.isnan(batch.inputs[padding]).all()
+    assert np.isnan(batch.targets[padding]).all()
+    assert np.isfinite(batch.inputs[~padding]).all()
+    assert all((value != 0).all() for value in batch.state.values())
+
+
+def test_the_reference_is_blind_to_padding() -> None:
+    spec = spec_of(GRU(), readout="each", loss="mse", bidirectional="concat")
+    parameters, batch = probe_parameters(GRU(), spec), probe_batch(GRU(), spec, 6, 4)
+    expected = reference_answers(GRU(), spec, parameters, batch)
+    other = replace(batch, inputs=np.nan_to_num(batch.inputs, nan=3.0), targets=np.nan_to_num(batch.targets))
+    given = reference_answers(GRU(), spec, parameters, other)
+    assert compare_answers(spec, expected, given, batch, "float64").worst["gradients"] == 0
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("lstm", "float32"), ("gru", "float32"), ("elman", "float64")])
+def test_a_network_that_rounds_passes_and_is_not_perfect(name: str, dtype: str) -> None:
+    cell, spec = CELLS[name], spec_of(CELLS[name], bidirectional="concat")
+    parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, 7, 4)
+    expected = reference_answers(cell, spec, parameters, batch)
+    given = ask(ReferenceNetwork(cell, spec, parameters, dtype), batch)
+    parity = compare_answers(spec, expected, given, batch, dtype)
+    assert parity.passed, parity.worst
+    assert dtype == "float64" or parity.worst["outputs"] > 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class PermutedLSTM(LSTM):
+    """i and f exchanged."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        z = u["u"] + linear(ops, state["h"], p["W_h"])
+        f, i, g, o = z[:, 0], z[:, 1], z[:, 2], z[:, 3]
+        c = ops.sigmoid(f) * state["c"] + ops.sigmoid(i) * ops.tanh(g)
+        h = ops.sigmoid(o) * ops.tanh(c)
+        return {"h": h, "c": c}, h
+
+
+@dataclass(frozen=True, slots=True)
+class SwappedLSTM(LSTM):
+    """h and c exchanged on the way in and out."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        new, y = LSTM().step(ops, p, u, {"h": state["c"], "c": state["h"]})
+        return {"h": new["c"], "c": new["h"]}, y
+
+
+@dataclass(frozen=True, slots=True)
+class SwappedFinalLSTM(LSTM):
+    """y right; h and c exchanged in what is handed on: right for one step from equal states only."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        new, y = LSTM().step(ops, p, u, state)
+        return {"h": new["c"], "c": new["h"]}, y
+
+
+@dataclass(frozen=True, slots=True)
+class BiaslessElman(Elman):
+    """b dropped."""
+
+    def project(self, ops: Ops, p: Arrays, x: Array) -> dict[str, Array]:
+        return {"u": linear(ops, x, p["W_x"])}
+
+
+@dataclass(frozen=True, slots=True)
+class BiaslessLSTM(LSTM):
+    """b dropped."""
+
+    def project(self, ops: Ops, p: Arrays, x: Array) -> dict[str, Array]:
+        return {"u": linear(ops, x, p["W_x"])}
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeForAfter(GRU):
+    """The reset before the product, b_hn outside of it."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        inner = ops.concat([0 * u["u"][:, :2], 0 * u["u"][:, 2:] + p["b_hn"]], 1)
+        return GRUResetBefore().step(ops, p, {"u": u["u"] + inner}, state)
+
+
+@dataclass(frozen=True, slots=True)
+class BiasOutsideReset(GRU):
+    """b_hn added outside the reset."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        inner = ops.concat([0 * u["u"][:, :2], 0 * u["u"][:, 2:] + p["b_hn"]], 1)
+        return GRU().step(ops, {**p, "b_hn": 0 * p["b_hn"]}, {"u": u["u"] + inner}, state)
+
+
+@dataclass(frozen=True, slots=True)
+class AfterForBefore(GRUResetBefore):
+    """The reset after the product."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        return GRU().step(ops, {**p, "b_hn": 0 * p["b"][0]}, u, state)
+
+
+@dataclass(frozen=True, slots=True)
+class NewForOldGRU(GRU):
+    """z keeps the new state, as in Haiku."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        # σ(-a) = 1 - σ(a)
+        W, x = (ops.concat([v[:, :1], -v[:, 1:2], v[:, 2:]], 1) for v in (p["W_h"], u["u"]))
+        return GRU().step(ops, {**p, "W_h": W}, {"u": x}, state)
+
+
+WRONG: list[tuple[Cell, Cell]] = [
+    (PermutedLSTM(), LSTM()),
+    (SwappedLSTM(), LSTM()),
+    (SwappedFinalLSTM(), LSTM()),
+    (BiaslessElman("elman", "tanh"), CELLS["elman"]),
+    (BiaslessLSTM(), LSTM()),
+    (BeforeForAfter(), GRU()),
+    (BiasOutsideReset(), GRU()),
+    (AfterForBefore(), GRUResetBefore()),
+    (NewForOldGRU(), GRU()),
+]
+
+
+@pytest.mark.parametrize(("wrong", "right"), WRONG, ids=lambda cell: type(cell).__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_wrong_cell_is_caught_by_a_hundred_tolerances(wrong: Cell, right: Cell, dtype: str) -> None:
+    parity = judged(wrong, right, spec_of(right), dtype)
+    assert not parity.passed
+    for quantity in ("outputs", "state", "gradients", "parameters"):
+        assert parity.worst[quantity] > 100, quantity
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_wrong_slope_is_caught(dtype: str) -> None:
+    # the subtlest of mistakes: relu for leaky relu changes less than the classic ones
+    right = CELLS["elman_relu"]
+    parity = judged(Elman("elman_relu", "leaky_relu"), right, spec_of(right), dtype)
+    assert min(parity.worst[quantity] for quantity in ("outputs", "gradients", "parameters")) > 10
+
+
+def test_a_bias_dropped_from_the_gradient_alone_is_caught() -> None:
+    cell, spec = LSTM(), spec_of(LSTM())
+    parity = _doctored(
+        cell, spec, lambda a: replace(a, gradients={**a.gradients, "head.b": 0 * a.gradients["head.b"]})
+    )
+    assert parity.worst["outputs"] == 0
+    assert parity.worst["gradients"] > 100
+
+
+def test_padding_that_leaks_is_caught_poisoned_or_not() -> None:
+    cell, spec = LSTM(), spec_of(LSTM())
+    parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, 7, 4)
+    expected = reference_answers(cell, spec, parameters, batch)
+    for inputs, ratio in ((batch.inputs, float("inf")), (np.nan_to_num(batch.inputs), 100)):
+        leaking = replace(batch, inputs=inputs, lengths=None)
+        given = reference_answers(cell, replace(spec, lengths=False), parameters, leaking)
+        found = compare_answers(spec, expected, given, batch, "float32").worst
+        assert found["outputs"] >= ratio
+        assert found["state"] >= ratio
+        assert found["gradients"] >= ratio
+
+
+@pytest.mark.parametrize(
+    ("quantity", "doctor"),
+    [
+        ("outputs", lambda a: replace(a, outputs=a.outputs * np.nan)),
+        ("outputs", lambda a: replace(a, outputs=a.outputs[:, :-1])),
+        ("outputs", lambda a: replace(a, outputs=a.outputs[None])),
+        ("loss", lambda a: replace(a, loss=float("nan"))),
+        ("state", lambda a: replace(a, state={"h": np.zeros(3)})),
+        ("state", lambda a: replace(a, state={})),
+        ("gradients", lambda a: replace(a, gradients={**a.gradients, "more": np.zeros(1)})),
+        ("gradients", lambda a: replace(a, gradients=dict(list(a.gradients.items())[1:]))),
+        ("parameters", lambda a: replace(a, trained={})),
+    ],
+)
+def test_missing_misshaped_and_nan_answers_are_infinitely_wrong(
+    quantity: str, doctor: Callable[[Answers], Answers]
+) -> None:
+    parity = _doctored(LSTM(), spec_of(LSTM()), doctor)
+    assert parity.worst[quantity] == float("inf")
+    assert sum(ratio > 0 for ratio in parity.worst.values()) == 1
+
+
+def _doctored(cell: Cell, spec: NetworkSpec, doctor: Callable[[Answers], Answers]) -> Parity:
+    parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, 5, 3)
+    expected = reference_answers(cell, spec, parameters, batch)
+    return compare_answers(spec, expected, doctor(expected), batch, "float32")
+
+
+def test_outputs_in_the_padding_do_not_count() -> None:
+    cell, spec = LSTM(), spec_of(LSTM(), readout="each")
+
+    def garbage(answers: Answers) -> Answers:
+        outputs = answers.outputs.copy()
+        outputs[-1, 3:] = np.nan
+        return replace(answers, outputs=outputs)
+
+    parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, 5, 3)
+    batch = replace(batch, inputs=np.nan_to_num(batch.inputs), lengths=np.array([5, 4, 3], np.int32))
+    expected = reference_answers(cell, spec, parameters, batch)
+    assert compare_answers(spec, expected, garbage(expected), batch, "float32").passed
+    batch = replace(batch, lengths=np.array([5, 4, 4], np.int32))
+    assert not compare_answers(spec, expected, garbage(expected), batch, "float32").passed
+
+
+def test_no_update_is_caught() -> None:
+    cell, spec = GRU(), spec_of(GRU())
+    frozen = _doctored(cell, spec, lambda a: replace(a, trained=probe_parameters(cell, spec)))
+    assert frozen.worst["parameters"] > 100
+
+
+def test_tolerances() -> None:
+    assert tolerance("float64", 1) == tolerance("float64", 1000) == 1e-9
+    assert tolerance("float32", 100) == pytest.approx(10 * tolerance("float32", 1))
+    assert tolerance("float32", 1) == pytest.approx(64 * 2.0**-23)
+    # an error of exactly one tolerance is the bound: 1
+    assert Parity("float32", {"loss": 1.0}).passed
+    assert not Parity("float32", {"loss": 1.0000001}).passed
+    assert not Parity("float32", {"loss": float("nan")}).passed
+
+
+def test_the_kit_asks_for_every_structure_once() -> None:
+    specs = list(conformance_specs(LSTM()))
+    assert len(set(specs)) == len(specs) == 26
+    for layers in (1, 2):
+        for merge in ("none", "concat", "sum"):
+            for lengths in (True, False):
+                assert any((s.layers, s.bidirectional, s.lengths) == (layers, merge, lengths) for s in specs)
+    assert {s.readout for s in specs if s.vocab} == {"last", "each"}
+
+
+def test_the_kit_builds_with_the_probes_own_training() -> None:
+    seen: list[Any] = []
+
+    class Session:
+        def build(self, spec: Any, parameters: Any, training: Any, implementation: str) -> Network:
+            seen.append((training, implementation))
+            return ReferenceNetwork(LSTM(), spec, parameters, "float64")
+
+    spec = spec_of(LSTM())
+    assert parity_of(Session(), LSTM(), spec, "portable", "float64").passed  # type: ignore[arg-type]
+    assert seen == [(PROBE_TRAINING, "portable")]

@@ -153,26 +153,7 @@ class TensorflowNetwork:
         return y, final
 
     def _trace_gradients(self, batch: Any) -> tuple[Any, dict[str, Any]]:
-        return self._differentiate(self._values(), batch)
-
-    def _trace_train_step(self, batch: Any) -> Any:
         values = self._values()
-        loss, gradients = self._differentiate(values, batch)
-        slots = {
-            slot: {name: variable.read_value() for name, variable in variables.items()}
-            for slot, variables in self._slots.items()
-        }
-        step = self._step.read_value() + 1
-        updated, slots = update(self._ops, self._training, values, gradients, slots, step)
-        self._step.assign(step)
-        for name, variable in self._parameters.items():
-            variable.assign(updated[name])
-        for slot, variables in self._slots.items():
-            for name, variable in variables.items():
-                variable.assign(slots[slot][name])
-        return loss
-
-    def _differentiate(self, values: dict[str, Any], batch: Any) -> tuple[Any, dict[str, Any]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             y, _ = self._outputs(self._ops, values, batch["inputs"], batch["lengths"], batch["state"])
@@ -183,6 +164,23 @@ class TensorflowNetwork:
         self._note_kernels()
         # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows
         return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
+
+    def _trace_train_step(self, batch: Any) -> Any:
+        # the function itself, not its body: TensorFlow inlines the trace that is already there
+        loss, gradients = self._functions["gradients"](batch)
+        slots = {
+            slot: {name: variable.read_value() for name, variable in variables.items()}
+            for slot, variables in self._slots.items()
+        }
+        step = self._step.read_value() + 1
+        updated, slots = update(self._ops, self._training, self._values(), gradients, slots, step)
+        self._step.assign(step)
+        for name, variable in self._parameters.items():
+            variable.assign(updated[name])
+        for slot, variables in self._slots.items():
+            for name, variable in variables.items():
+                variable.assign(slots[slot][name])
+        return loss
 
     def _note_kernels(self) -> None:
         """What the graph being traced will run: found in it, because Keras falls back in silence."""

@@ -52,19 +52,16 @@ def test_tokens_read_at_the_last_valid_step(sessions, cells, implementation):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["native", "portable"])
-@pytest.mark.parametrize("spec", conformance_specs(next(iter(rnnbench_cells()))), ids=str)
+@pytest.mark.parametrize("spec", list(conformance_specs(next(iter(rnnbench_cells())))), ids=str)
 def test_every_composition(sessions, cells, spec, implementation):
     spec = replace(spec, cell="lstm")
     assert parity_of(sessions["float64"], cells["lstm"], spec, implementation, "float64").passed
 
 
 def caught(sessions, cells, name: str, *, lengths: bool = False) -> bool:
-    """Whether the gate refuses the native implementation in both dtypes."""
+    """Whether the gate refuses the native implementation in float32, where it is the more tolerant."""
     spec = NetworkSpec(name, 3, 5, 4, "last", "mse", lengths=lengths)
-    return not any(
-        parity_of(sessions[dtype], cells[name], spec, "native", dtype).passed
-        for dtype in ("float32", "float64")
-    )
+    return not parity_of(sessions["float32"], cells[name], spec, "native", "float32").passed
 
 
 def test_the_gate_passes_where_nothing_is_broken(sessions, cells):

@@ -1,0 +1,35 @@
+"""What the oracle tests share: a network's canonical parameters gate by gate, and the reference's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rnnbench.contracts import Batch, Cell, NetworkSpec
+from rnnbench.reference import probe_batch, probe_parameters, reference_answers
+
+I, H = 3, 5  # noqa: E741 - the field's names
+
+
+def bare_layers(cell: Cell, *, layers: int = 1, both: bool = False, lengths: bool = False) -> NetworkSpec:
+    """Layers whose outputs are seen through a head that is the identity."""
+    width = 2 * H if both else H
+    merge = "concat" if both else "none"
+    return NetworkSpec(cell.name, I, H, width, "each", "mse", layers, merge, lengths=lengths)  # type: ignore[arg-type]
+
+
+def probe(
+    cell: Cell, spec: NetworkSpec, length: int = 7, size: int = 4
+) -> tuple[dict[str, np.ndarray], Batch, np.ndarray, Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+    """Parameters, batch, and what the reference says: y (B,T,F), final state, gradients."""
+    parameters = probe_parameters(cell, spec)
+    parameters["head.W"], parameters["head.b"] = np.eye(spec.output_size), np.zeros(spec.output_size)
+    batch = probe_batch(cell, spec, length, size)
+    answers = reference_answers(cell, spec, parameters, batch)
+    return parameters, batch, answers.outputs, answers.state, answers.gradients
+
+
+def gates_side_by_side(cell: Cell, W: np.ndarray, order: Sequence[str]) -> np.ndarray:
+    """W (...,G,H) -> (...,G*H), the gates in another library's order, found by name."""
+    return np.concatenate([W[..., cell.gates.index(name), :] for name in order], axis=-1)

@@ -31,6 +31,7 @@ from rnnbench.training import initialise
 
 TRAINING = TrainingSpec(optimizer="adam", lr=0.003, clip=1.0)
 CELLS = {cell.name: cell for cell in rnnbench_cells() if cell.name in NATIVE}
+Clock = Callable[[], float]
 Calls = Mapping[str, Callable[[], Any]]
 
 
@@ -82,27 +83,27 @@ def direct_calls(spec: NetworkSpec, batch: Batch, device: str) -> Calls:
     return {"forward": forward, "gradients": gradients, "train_step": train_step}
 
 
-def time_block(call: Callable[[], Any], loops: int, sync: Callable[[], None]) -> float:
+def time_block(call: Callable[[], Any], loops: int, sync: Callable[[], None], clock: Clock) -> float:
     """Seconds of one call, after an untimed one."""
     call()
     sync()
-    start = time.perf_counter()
+    start = clock()
     for _ in range(loops):
         call()
     sync()
-    return (time.perf_counter() - start) / loops
+    return (clock() - start) / loops
 
 
 def compare(
-    native: Callable[[], Any], direct: Callable[[], Any], rounds: int, sync: Callable[[], None]
+    native: Callable[[], Any], direct: Callable[[], Any], rounds: int, sync: Callable[[], None], clock: Clock
 ) -> str:
     """Of a line: the direct side's median time, the ratios' median and quartiles, and minimum / minimum."""
-    loops = max(1, round(0.02 / min(time_block(direct, 1, sync) for _ in range(3))))
+    loops = max(1, round(0.02 / min(time_block(direct, 1, sync, clock) for _ in range(3))))
     ratios, seconds = [], []
     for _ in range(rounds):
         pair = {native: 0.0, direct: 0.0}
         for call in random.sample(list(pair), 2):
-            pair[call] = time_block(call, loops, sync)
+            pair[call] = time_block(call, loops, sync, clock)
         ratios.append(pair[native] / pair[direct])
         seconds.append(pair[direct])
     low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
@@ -127,7 +128,11 @@ def main() -> None:
         parser.add_argument(f"-{name}" if len(name) == 1 else f"--{name}", type=int, default=default)
     parser.add_argument("--cell", choices=sorted(CELLS), nargs="*", default=["elman", "gru", "lstm"])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--clock", choices=["wall", "cpu"], default="wall", help="cpu: others use this machine too"
+    )
     arguments = parser.parse_args()
+    clock = time.perf_counter if arguments.clock == "wall" else time.process_time
     settings = Settings(device=arguments.device, threads=arguments.threads)
     sync = torch.cuda.synchronize if arguments.device.startswith("cuda") else lambda: None
     print(
@@ -142,7 +147,7 @@ def main() -> None:
             native, path = native_calls(spec, batch, settings)
             direct = direct_calls(spec, batch, arguments.device)
             for phase, call in native.items():
-                line = compare(call, direct[phase], arguments.rounds, sync)
+                line = compare(call, direct[phase], arguments.rounds, sync, clock)
                 print(
                     f"{cell:10} {'packed' if lengths else 'dense':7} {phase:11} {line}  {path}",
                     flush=True,

@@ -24,7 +24,7 @@ LOOPS = 20
 
 @pytest.mark.parametrize("phase", ["forward", "train_step"])
 def test_block_against_bare_loop(benchmark: Any, phase: str) -> None:
-    """The block of ``Bench.block`` ÷ a bare loop of the same call, in alternation: 1.00 ± 0.02 is the goal."""
+    """``Bench.block`` ÷ a bare loop of the same call, in alternation: 1.00 ± 0.02 is the goal."""
     settings = {"device": "cpu", "dtype": "float32", "threads": 1, "deterministic": False, "seed": 0}
     bench, _ = open_bench("numpy", settings, [], [])
     spec = NetworkSpec("lstm", 2, 32, 1, "last", "mse")

@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from rnnbench.reading import RunResults
 from rnnbench.records import (
     TIMED,
     Block,
@@ -21,6 +20,7 @@ from rnnbench.records import (
     Status,
     Train,
 )
+from rnnbench.results.reading import RunResults
 
 HOSTILE = (
     "<script>alert('1')</script>",

@@ -10,9 +10,9 @@ import pytest
 import synthetic
 
 from rnnbench.errors import RequestError
-from rnnbench.exporting import FORMATS, export
 from rnnbench.records import Curve, Record, Score
-from rnnbench.tidy import tabulate
+from rnnbench.results.exporting import FORMATS, export
+from rnnbench.results.tidy import tabulate
 
 RUNS = [synthetic.results(tasks=("copy",), lengths=(20, 50)), replace(synthetic.hostile(), problems=())]
 TABLE = tabulate(RUNS)

@@ -14,7 +14,6 @@ import pytest
 import synthetic
 from rich.console import Console
 
-from rnnbench.reading import RunResults
 from rnnbench.records import Curve, Finding, Parity, Record, Score
 from rnnbench.report.answers import learning, level, speed, summary, verdict
 from rnnbench.report.figures import figures
@@ -25,6 +24,7 @@ from rnnbench.report.panels import spread, styles
 from rnnbench.report.ranking import rank_groups, ranking
 from rnnbench.report.terminal import table
 from rnnbench.report.words import digits, listed, safe, seconds, size, times
+from rnnbench.results.reading import RunResults
 
 RESULTS = synthetic.results(tasks=("copy",), lengths=(20, 100), cells=("gru", "lstm"))
 BACKENDS = ("torch", "jax", "numpy")

@@ -16,11 +16,12 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.encoding import decode, encode
 from rnnbench.errors import RequestError
-from rnnbench.reading import timings
 from rnnbench.records import FORMAT, STATUSES, Block, Curve, Finding, Record, Run, Score
-from rnnbench.results import create, find_runs, load, open_for_resume, read
+from rnnbench.results import create, find_runs, open_for_resume, read
+from rnnbench.results.encoding import decode, encode
+from rnnbench.results.reading import timings
+from rnnbench.results.tidy import load
 
 WHOLE = synthetic.results(tasks=("copy",), lengths=(20, 50))
 

@@ -10,7 +10,7 @@ import pytest
 from rnnbench.contracts import TaskDeclaration
 from rnnbench.errors import RequestError
 from rnnbench.tasks import rnnbench_tasks
-from rnnbench.tasks.declared import KINDS, declare, path_options
+from rnnbench.tasks.declared import KINDS, declare
 
 DATA = Path(sys.modules["rnnbench.tasks"].__file__).parent / "data"
 RIVER = str(DATA / "river_fulda_daily.csv.gz")
@@ -109,10 +109,3 @@ def test_every_kind_gives_a_schema_with_descriptions():
         assert schema["additionalProperties"] is False
         assert all(option["description"] for option in schema["properties"].values())
     assert KINDS["forecasting"].model_json_schema()["properties"]["csv"]["format"] == "path"
-
-
-def test_options_that_are_paths():
-    assert {kind: set(path_options(kind)) for kind in KINDS if path_options(kind)} == {
-        "forecasting": {"csv"},
-        "text_classification": {"csv", "tsv", "jsonl"},
-    }

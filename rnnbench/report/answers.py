@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rnnbench.records import Score
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.words import PHASES, counted, digits, lengths, listed, safe
-from rnnbench.tidy import final_scores
+from rnnbench.results.tidy import final_scores
 
 
 @dataclass(frozen=True, slots=True)

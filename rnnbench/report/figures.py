@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from rnnbench.reading import RunResults
 from rnnbench.records import Score
 from rnnbench.report.drawing import draw_bars, draw_curves, draw_dots, draw_heat
 from rnnbench.report.matrix import Field, matrix
 from rnnbench.report.panels import BASELINE, Axis, Curve, Panel, Style, styles
 from rnnbench.report.ranking import Ranking, Row, rank_groups
 from rnnbench.report.words import PHASES, UNITS, digits, listed, safe, seconds
-from rnnbench.tidy import final_scores
+from rnnbench.results.reading import RunResults
+from rnnbench.results.tidy import final_scores
 
 MATRIX = "matrix"
 FIRST = ("import_s", "build_s", "first_forward_s", "first_train_step_s")

@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from rnnbench.errors import RequestError
-from rnnbench.reading import RunResults
 from rnnbench.records import STATUSES, Measure, Record
 from rnnbench.report.answers import learning, speed, summary
 from rnnbench.report.figures import MATRIX, Figure, figures
@@ -36,8 +35,9 @@ from rnnbench.report.words import (
     times,
     unit_of,
 )
+from rnnbench.results.reading import RunResults
+from rnnbench.results.tidy import final_scores
 from rnnbench.stats import Interval
-from rnnbench.tidy import final_scores
 
 SHORT: dict[Measure, str] = {"forward": "forward", "gradients": "gradients", "train_step": "training step"}
 COMMON = ("hidden", "layers", "bidirectional", "batch", "init", "dtype", "threads")

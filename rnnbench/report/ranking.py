@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.reading import RunResults, Timings
 from rnnbench.records import TIMED, Case, Measure, Record, Score
 from rnnbench.report.words import labels, phase_of, safe
+from rnnbench.results.reading import RunResults, Timings
+from rnnbench.results.tidy import final_scores
 from rnnbench.stats import Interval, estimate, ranks, ratio
-from rnnbench.tidy import final_scores
 
 NAMED = ("task", "length", "cell", "backend", "implementation", "device", "measure")
 WORDS = {"hidden": "H", "batch": "B", "layers": "layers", "threads": "threads"}

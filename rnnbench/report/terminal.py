@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from rnnbench.reading import RunResults
 from rnnbench.report.ranking import Ranking, Row, rank_groups
 from rnnbench.report.words import PHASES, bounds, digits, safe, seconds, times, unit_of
-from rnnbench.tidy import final_scores
+from rnnbench.results.reading import RunResults
+from rnnbench.results.tidy import final_scores
 
 
 def table(results: RunResults, unranked: Sequence[str] = ()) -> Table:

@@ -140,12 +140,6 @@ KINDS: Mapping[str, type[Options]] = MappingProxyType(
 )
 
 
-def path_options(kind: str) -> frozenset[str]:
-    """Options of a kind that are paths; a suite resolves them against its own folder."""
-    fields = KINDS[kind].model_fields.items()
-    return frozenset(name for name, field in fields if field.annotation in (Path, Path | None))
-
-
 def declare(declaration: TaskDeclaration) -> Task:
     """The task that a suite declares. Files are opened by ``prepare``, not here.
 

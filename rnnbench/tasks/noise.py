@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from rnnbench.contracts import Baseline, Batch, TaskShape
-from rnnbench.tasks.batches import check_length
+from rnnbench.tasks.batches import check_length, regroup
 
 _NOISE_TRAIN, _NOISE_EVALUATION = 401, 402
+_HELD_OUT = 512
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class NoiseData:
         return self._draw(np.random.default_rng([_NOISE_TRAIN, seed, step]), size)
 
     def evaluation(self, size: int) -> Iterator[Batch]:
-        """One batch, always the same for one ``size``."""
-        yield self._draw(np.random.default_rng([_NOISE_EVALUATION]), size)
+        """The same sequences for every ``size``."""
+        return regroup([self._draw(np.random.default_rng([_NOISE_EVALUATION]), _HELD_OUT)], size)
 
     def score(self, pairs: Iterator[tuple[np.ndarray, Batch]]) -> float:
         """Accuracy."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.reading import RunResults, Timings, find_runs, read
 from rnnbench.records import TIMED, Case, Curve, Record, Run, Score, Train
+from rnnbench.results.reading import RunResults, Timings, find_runs, read
 from rnnbench.stats import estimate
 
 CASE_FIELDS = tuple(field.name for field in fields(Case) if field.name not in ("train", "measure"))

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnbench.encoding import Line, decode, decode_all
 from rnnbench.errors import RequestError
 from rnnbench.records import FORMAT, Block, Measure, Record, Run
+from rnnbench.results.encoding import Line, decode, decode_all
 from rnnbench.stats import Samples
 
 RUN, RECORDS, BLOCKS = "run.json", "records.jsonl", "blocks.jsonl"

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnnbench.errors import RequestError, nearest
-from rnnbench.reading import RunResults
-from rnnbench.tidy import tabulate
+from rnnbench.results.reading import RunResults
+from rnnbench.results.tidy import tabulate
 
 FORMATS = ("csv", "jsonl", "parquet")
 

@@ -13,13 +13,10 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
-from rnnbench.encoding import Line, decode, encode
 from rnnbench.errors import RequestError
-from rnnbench.reading import BLOCKS, RECORDS, RUN, RunResults, find_runs, read, read_run
 from rnnbench.records import Block, Record, Run
-from rnnbench.tidy import load
-
-__all__ = ["RunResults", "Writer", "create", "find_runs", "load", "open_for_resume", "read", "read_run"]
+from rnnbench.results.encoding import Line, decode, encode
+from rnnbench.results.reading import BLOCKS, RECORDS, RUN, RunResults, read, read_run
 
 LOCK = ".lock"
 

@@ -1,0 +1,9 @@
+"""results/<run>/ as files: appended while a run goes on, read back strictly, tabulated, exported.
+
+``load`` (``rnnbench.results.tidy``) is not imported here: it needs pandas, and a run does not.
+"""
+
+from rnnbench.results.reading import RunResults, find_runs, read, read_run
+from rnnbench.results.writing import Writer, create, open_for_resume
+
+__all__ = ["RunResults", "Writer", "create", "find_runs", "open_for_resume", "read", "read_run"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from rnnbench_numpy.backend import NumpyBackend
+from rnnbench_numpy.native.optimizer import Optimizer
 from rnnbench_numpy.native.rows import rows_of
 from rnnbench_numpy.native.space import Space
 
@@ -113,6 +114,30 @@ def test_training_is_the_defined_arithmetic(implementation: str, optimizer: str)
         network.train_step(data)
     for name, value in network.parameters().items():
         np.testing.assert_allclose(value, parameters[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("training", [TrainingSpec("sgd", 0.3, 0.7), TrainingSpec("adam", 0.02, 1e-3)])
+def test_the_optimizer_in_place_is_the_defined_one(training: TrainingSpec) -> None:
+    rng, ops = np.random.default_rng(5), NumpyOps()
+    expected = {"a": rng.standard_normal((4, 3)), "b": rng.standard_normal(6)}
+    parameters = {name: value.copy() for name, value in expected.items()}
+    optimizer, slots = Optimizer(training, parameters), start_slots(ops, training, expected)
+    for step in (1.0, 2.0, 3.0):
+        gradients = {name: rng.standard_normal(value.shape) for name, value in expected.items()}
+        expected, slots = update(ops, training, expected, gradients, slots, np.float64(step))
+        optimizer.update(parameters, gradients)
+        for name, value in parameters.items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-12)
+
+
+@BOTH
+def test_divergence_is_a_loss_that_is_not_finite_and_no_warning(implementation: str) -> None:
+    spec = replace(SPEC, cell="elman_relu")
+    network = build(implementation, spec, TrainingSpec("sgd", 1e12))
+    data = network.put(probe_batch(CELLS["elman_relu"], spec, 6, 3))
+    losses = [float(network.train_step(data)) for _ in range(8)]
+    assert np.isfinite(losses[0])
+    assert not np.isfinite(losses[-1])
 
 
 def test_large_preactivations_saturate_without_a_warning() -> None:

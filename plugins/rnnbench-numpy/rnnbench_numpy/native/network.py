@@ -11,16 +11,16 @@ from scipy.sparse import csr_array
 
 from rnnbench.cells.network import part, state_shapes
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
-from rnnbench.numpy_ops import NumpyOps
-from rnnbench.training import start_slots, update
 from rnnbench_numpy.fetching import copy_values
 from rnnbench_numpy.native.kernel import Kernel
 from rnnbench_numpy.native.layer import Layer
 from rnnbench_numpy.native.losses import LOSSES
+from rnnbench_numpy.native.optimizer import Optimizer
 from rnnbench_numpy.native.rows import Rows, rows_of
 from rnnbench_numpy.native.space import Space
 
-OPS = NumpyOps()
+# a network that diverges says so by its loss; and exp(-z) overflows where σ(z) is rightly 0
+quietly = np.errstate(over="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class PackedBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pass:
-    """What a forward pass leaves: each layer's input (N,I), the features read (M,F), outputs (M,O), states."""
+    """What a forward pass leaves: every layer's input (N,I), features read (M,F), outputs (M,O), states."""
 
     xs: list[np.ndarray]
     features: np.ndarray
@@ -64,7 +64,7 @@ class NativeNetwork:
         training: TrainingSpec,
         dtype: Any,
     ) -> None:
-        self._cell, self._spec, self._training = cell, spec, training
+        self._cell, self._spec = cell, spec
         self._dtype = np.dtype(dtype)
         self._space = Space(dtype)
         self._layers = {
@@ -72,9 +72,9 @@ class NativeNetwork:
             for index in range(spec.layers)
             for direction in spec.directions
         }
-        self._load({name: np.array(value, self._dtype) for name, value in parameters.items()})
-        self._slots = start_slots(OPS, training, self._parameters)
-        self._updates = 0
+        self._parameters = {name: np.array(value, self._dtype) for name, value in parameters.items()}
+        self._optimizer = Optimizer(training, self._parameters)
+        self._load_layers()
 
     @property
     def path(self) -> str:
@@ -106,6 +106,7 @@ class NativeNetwork:
             occurrences=occurrences,
         )
 
+    @quietly
     def forward(self, batch: PackedBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """See Network."""
         done = self._forward(batch)
@@ -113,6 +114,7 @@ class NativeNetwork:
             return done.outputs, done.final
         return batch.rows.unpack(done.outputs, self._parameters["head.b"]), done.final
 
+    @quietly
     def gradients(self, batch: PackedBatch) -> tuple[np.floating, dict[str, np.ndarray]]:
         """See Network."""
         done = self._forward(batch)
@@ -133,13 +135,12 @@ class NativeNetwork:
             gradients["embed.E"] = batch.occurrences @ dys[0]
         return loss, {name: gradients[name] for name in self._parameters}
 
+    @quietly
     def train_step(self, batch: PackedBatch) -> np.floating:
         """See Network."""
         loss, gradients = self.gradients(batch)
-        self._updates += 1
-        step = self._dtype.type(self._updates)
-        parameters, self._slots = update(OPS, self._training, self._parameters, gradients, self._slots, step)
-        self._load(parameters)
+        self._optimizer.update(self._parameters, gradients)
+        self._load_layers()
         return loss
 
     def sync(self, value: Any) -> None:
@@ -161,10 +162,9 @@ class NativeNetwork:
         """The device is the host."""
         return None
 
-    def _load(self, parameters: dict[str, np.ndarray]) -> None:
-        self._parameters = parameters
+    def _load_layers(self) -> None:
         for prefix, layer in self._layers.items():
-            layer.load(part(parameters, prefix))
+            layer.load(part(self._parameters, prefix))
 
     def _forward(self, batch: PackedBatch) -> Pass:
         spec, rows = self._spec, batch.rows
@@ -178,9 +178,7 @@ class NativeNetwork:
             for direction, y_of in zip(spec.directions, ys, strict=True):
                 prefix = f"layers.{index}.{direction}."
                 layer = self._layers[prefix]
-                # σ of a large negative number: exp overflows to infinity, whose reciprocal is 0
-                with np.errstate(over="ignore"):
-                    states = layer.forward(x, part(batch.state, prefix), rows.walk(direction), y_of)
+                states = layer.forward(x, part(batch.state, prefix), rows.walk(direction), y_of)
                 ends = rows.first if direction == "backward" else rows.last
                 final.update({prefix + name: value[ends] for name, value in states.items()})
             x = np.add(*ys) if spec.bidirectional == "sum" else y

@@ -2,7 +2,7 @@
 
 Automatic differentiation of a scan adds an outer product into ∂L/∂W_h at every step. Here the
 backward scan only carries ∂L/∂state and keeps the gates' derivatives; the gradients of W_x, W_h
-and b are one product each over all steps, outside of the loop.
+and b are products over all steps, outside of the loop.
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def _backward(
         return {name: jnp.where(valid, d_before[name], d[name]) for name in d}, du
 
     d_start, du = lax.scan(body, d_last, (_masked(mask, dy), mask, saved, before, states), reverse=True)
-    gradients = recurrence.gradients(saved, before["h"], du)
-    gradients["b"] = jnp.stack([du[gate].sum((0, 1)) for gate in recurrence.gates])
-    return gradients, du, None, d_start
+    return recurrence.gradients(saved, before["h"], du), du, None, d_start
 
 
 recur.defvjp(_forward, _backward)

@@ -45,7 +45,7 @@ class Recurrence(Protocol):
         ...
 
     def gradients(self, saved: Gates, h: Array, du: Gates) -> dict[str, Array]:
-        """Of all parameters but W_x and b, from h (T,B,H) before each step: one product for all t."""
+        """Of all parameters but W_x, from h (T,B,H) before each step."""
         ...
 
 
@@ -73,7 +73,8 @@ class ElmanRecurrence:
 
     def gradients(self, saved: Gates, h: Array, du: Gates) -> dict[str, Array]:
         """See Recurrence."""
-        return {"W_h": kernel_gradient(h, self.gates, du)}
+        W_h, b = affine_gradient(h, self.gates, du)
+        return {"W_h": W_h, "b": b}
 
 
 _ELMAN: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
@@ -122,7 +123,8 @@ class LSTMRecurrence:
 
     def gradients(self, saved: Gates, h: Array, du: Gates) -> dict[str, Array]:
         """See Recurrence."""
-        return {"W_h": kernel_gradient(h, self.gates, du)}
+        W_h, b = affine_gradient(h, self.gates, du)
+        return {"W_h": W_h, "b": b}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,9 @@ class GRURecurrence:
     def gradients(self, saved: Gates, h: Array, du: Gates) -> dict[str, Array]:
         """See Recurrence."""
         da = {**du, "n": du["n"] * saved["r"]}
-        return {"W_h": kernel_gradient(h, self.gates, da), "b_hn": da["n"].sum((0, 1))}
+        W_h, b = affine_gradient(h, self.gates, da)
+        n = self.gates.index("n")
+        return {"W_h": W_h, "b": b.at[n].set(du["n"].sum((0, 1))), "b_hn": b[n]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +200,24 @@ class GRUResetBeforeRecurrence:
 
     def gradients(self, saved: Gates, h: Array, du: Gates) -> dict[str, Array]:
         """See Recurrence."""
-        columns = {
-            **dict(zip("rz", jnp.moveaxis(kernel_gradient(h, ("r", "z"), du), 1, 0), strict=True)),
-            "n": kernel_gradient(saved["r"] * h, ("n",), du)[:, 0],
+        (W_r, W_z), (b_r, b_z) = (jnp.moveaxis(g, -2, 0) for g in affine_gradient(h, ("r", "z"), du))
+        (W_n,), (b_n,) = (jnp.moveaxis(g, -2, 0) for g in affine_gradient(saved["r"] * h, ("n",), du))
+        W, b = {"r": W_r, "z": W_z, "n": W_n}, {"r": b_r, "z": b_z, "n": b_n}
+        return {
+            "W_h": jnp.stack([W[gate] for gate in self.gates], axis=1),
+            "b": jnp.stack([b[gate] for gate in self.gates]),
         }
-        return {"W_h": jnp.stack([columns[gate] for gate in self.gates], axis=1)}
 
 
-def kernel_gradient(h: Array, gates: tuple[str, ...], du: Gates) -> Array:
-    """Σ_t h_tᵀ du_t for all gates as one product: h (T,B,H), du[gate] (T,B,H) -> (H,G,H)."""
-    H = h.shape[-1]
-    stacked = jnp.concatenate([du[gate] for gate in gates], axis=-1)
-    product = h.reshape(-1, H).T @ stacked.reshape(-1, len(gates) * H)
-    return product.reshape(H, len(gates), H)
+def affine_gradient(h: Array, gates: tuple[str, ...], du: Gates) -> tuple[Array, Array]:
+    """Σ_t h_tᵀ du_t (H,G,H) and Σ_t du_t (G,H) as one product over all t for each gate.
+
+    h (T,B,H), du[gate] (T,B,H). A column of ones beside h makes the sum a row of the product.
+    """
+    T, B, H = h.shape
+    augmented = jnp.concatenate([h.reshape(T * B, H), jnp.ones((T * B, 1), h.dtype)], axis=1).T
+    products = jnp.stack([augmented @ du[gate].reshape(T * B, H) for gate in gates], axis=1)
+    return products[:H], products[H]
 
 
 def recurrence_of(cell: Cell) -> Recurrence | None:

@@ -116,10 +116,10 @@ def test_padding_that_leaks_is_caught(sessions, cells, monkeypatch):
 
 
 def test_a_wrong_derivative_is_caught(sessions, cells, monkeypatch):
-    gradient = recurrences.kernel_gradient
+    gradient = recurrences.affine_gradient
 
     def late(h, gates, du):
         return gradient(jnp.roll(h, 1, axis=0), gates, du)
 
-    monkeypatch.setattr(recurrences, "kernel_gradient", late)
+    monkeypatch.setattr(recurrences, "affine_gradient", late)
     assert caught(sessions, cells, "lstm")

@@ -30,17 +30,19 @@ class NumpySession:
         return DEVICES
 
     def versions(self) -> dict[str, str]:
-        """NumPy, and each BLAS that it has loaded."""
-        blas = {str(pool["internal_api"]): str(pool["version"]) for pool in _blas_pools()}
-        return {"numpy": np.__version__, **blas}
+        """NumPy and its BLAS."""
+        blas = _blas()
+        return {"numpy": np.__version__} | ({str(blas["internal_api"]): str(blas["version"])} if blas else {})
 
     def environment(self) -> dict[str, str]:
         """Threads of BLAS as it reports them, and the processor that it chose its kernels for."""
-        found = {}
-        for pool in _blas_pools():
-            found["blas_threads"] = str(pool["num_threads"])
-            found["blas_architecture"] = str(pool.get("architecture", "unknown"))
-        return found
+        blas = _blas()
+        if blas is None:
+            return {"blas_threads": "not limited: threadpoolctl does not know this BLAS"}
+        return {
+            "blas_threads": str(blas["num_threads"]),
+            "blas_architecture": str(blas.get("architecture", "unknown")),
+        }
 
     def build(
         self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
@@ -61,5 +63,6 @@ class NumpySession:
         return NativeNetwork(cell, kernel, spec, parameters, training, self._dtype)
 
 
-def _blas_pools() -> list[dict[str, object]]:
-    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+def _blas() -> dict[str, object] | None:
+    # NumPy's own is the first: whoever else brings one imports NumPy before
+    return next((pool for pool in threadpool_info() if pool["user_api"] == "blas"), None)

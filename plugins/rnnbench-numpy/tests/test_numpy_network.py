@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from rnnbench_numpy import session as session_module
 from rnnbench_numpy.backend import NumpyBackend
 from rnnbench_numpy.native.optimizer import Optimizer
 from rnnbench_numpy.native.rows import rows_of
@@ -197,6 +198,13 @@ def test_words_of_the_session() -> None:
     network = build("native")
     assert (network.path, network.compilations(), network.memory()) == ("hand-derived BPTT", 0, None)
     assert build("portable").path == "autograd tape"
+
+
+def test_an_unknown_blas_is_said_to_be_unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = NumpyBackend().open(Settings(threads=1), CELLS)
+    monkeypatch.setattr(session_module, "threadpool_info", list)
+    assert session.versions() == {"numpy": np.__version__}
+    assert "not limited" in session.environment()["blas_threads"]
 
 
 def test_an_absent_device_is_named_with_what_is_here() -> None:

@@ -208,7 +208,8 @@ class Run:
 
     ``environments`` maps a backend to {"versions": {...}, "settings": {...}, "devices": [...]};
     ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...). ``spent_s`` says
-    where the wall time went: seconds by kind of request, and "total".
+    where the wall time went: seconds by kind of request, and "total". ``unranked`` names the tasks that
+    are negative controls: shown, never ranked.
     """
 
     name: str
@@ -225,5 +226,6 @@ class Run:
     findings: tuple[Finding, ...] = ()
     finished: str = ""
     spent_s: Mapping[str, float] = field(default_factory=dict)
+    unranked: tuple[str, ...] = ()
     format: int = FORMAT
     protocol: int = PROTOCOL

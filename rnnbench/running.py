@@ -1,10 +1,11 @@
-"""One run from plan to report: names the folder, conducts, and finishes what was begun.
+"""One run from plan to results: names the folder, conducts, and finishes what was begun.
 
 Ctrl-C and errors leave results whole; ``run.json`` then has no ``finished``.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,10 +14,12 @@ from pathlib import Path
 import rnnbench
 from rnnbench.contracts import Settings
 from rnnbench.errors import RequestError
-from rnnbench.measuring.conductor import Progress, conduct
+from rnnbench.measuring.conductor import Outcome, conduct
+from rnnbench.measuring.ledger import Progress, writing
 from rnnbench.measuring.machine import describe_machine
+from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.stations import Protocol
-from rnnbench.measuring.workers import Refused, Worker, WorkerKey
+from rnnbench.measuring.workers import WorkerKey, Workers
 from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins, availability
 from rnnbench.records import Run
@@ -42,44 +45,51 @@ def run_plan(
 ) -> RunResults:
     """Measure ``plan`` into ``folder`` and return what was written.
 
-    Raises ``RequestError`` where the folder cannot take the run, or where ``resume`` names a run of
-    another plan.
+    ``resume``: go on with the run in ``folder``. Raises ``RequestError`` where the folder cannot take the
+    run or holds one of another plan, ``WriteFailed`` where the disk takes no more.
     """
     suite = plan.suite
-    protocol = protocol or Protocol(rounds=suite.rounds)
     if resume:
         writer, done = open_for_resume(folder)
-        run = done.run
-        _must_fit(plan, done, folder)
+        try:
+            _must_fit(plan, done, folder)
+        except RequestError:
+            writer.close()
+            raise
+        run = _begun_again(done.run, plan)
     else:
         done = None
-        run = Run(
-            name=folder.name,
-            suite=suite.name,
-            about=suite.about,
-            command=tuple(command),
-            started=_now(),
-            rnnbench=rnnbench.__version__,
-            rounds=suite.rounds,
-            processes=suite.processes,
-            budget_s=suite.budget_s,
-            machine=describe_machine(),
-            environments={},
-        )
+        run = _begun(plan, folder, command)
         writer = create(folder, run)
+    earlier_s = run.spent_s
+
+    def keep(outcome: Outcome, finished: str = "") -> None:
+        kinds = {*earlier_s, *outcome.spent_s}
+        with writing():
+            writer.finish(
+                replace(
+                    run,
+                    environments={**run.environments, **outcome.environments},
+                    findings=(*run.findings, *outcome.findings),
+                    spent_s={
+                        kind: earlier_s.get(kind, 0.0) + outcome.spent_s.get(kind, 0.0) for kind in kinds
+                    },
+                    finished=finished,
+                )
+            )
+
     with writer:
         outcome = conduct(
-            plan, plugins, writer, progress, protocol=protocol, plugin_files=plugin_files, done=done
+            plan,
+            plugins,
+            writer,
+            progress,
+            protocol=protocol or Protocol(rounds=suite.rounds),
+            plugin_files=plugin_files,
+            done=done,
+            keep=keep,
         )
-        writer.finish(
-            replace(
-                run,
-                environments={**run.environments, **outcome.environments},
-                findings=(*run.findings, *outcome.findings),
-                spent_s=outcome.spent_s,
-                finished=_now(),
-            )
-        )
+        keep(outcome, _now())
     return read(folder)
 
 
@@ -89,28 +99,60 @@ def ask_devices(
     """(backend -> devices, backend -> why it could not be asked), from a worker of each installed backend."""
     devices: dict[str, tuple[str, ...]] = {}
     reasons: dict[str, str] = {}
-    for name, backend in plugins.backends.items():
-        version, reason = availability(backend)
-        if version is None:
-            reasons[name] = reason
-            continue
-        try:
-            worker = Worker(WorkerKey(name, Settings()), plugin_files=plugin_files, pinned=False)
-        except Refused as refused:
-            reasons[name] = refused.reason
-            continue
-        devices[name] = tuple(worker.opened["devices"])
-        worker.stop()
+    with Workers(plugin_files, (), pinned=False) as workers:
+        for name, backend in plugins.backends.items():
+            version, reason = availability(backend)
+            if version is None:
+                reasons[name] = reason
+                continue
+            try:
+                devices[name] = tuple(workers.of(WorkerKey(name, Settings())).opened["devices"])
+            except Refused as refused:
+                reasons[name] = refused.reason
     return devices, reasons
+
+
+def _begun(plan: Plan, folder: Path, command: Sequence[str]) -> Run:
+    suite = plan.suite
+    return Run(
+        name=folder.name,
+        suite=suite.name,
+        about=suite.about,
+        command=tuple(command),
+        started=_now(),
+        rnnbench=rnnbench.__version__,
+        rounds=suite.rounds,
+        processes=suite.processes,
+        budget_s=suite.budget_s,
+        machine=describe_machine(),
+        environments={},
+        unranked=tuple(name for name, task in plan.tasks.items() if not task.ranked),
+    )
+
+
+def _begun_again(run: Run, plan: Plan) -> Run:
+    """What was over budget then is seen anew now."""
+    suite = plan.suite
+    return replace(
+        run,
+        rounds=suite.rounds,
+        processes=suite.processes,
+        budget_s=suite.budget_s,
+        findings=tuple(finding for finding in run.findings if finding.word != "over_budget"),
+    )
 
 
 def _must_fit(plan: Plan, done: RunResults, folder: Path) -> None:
     planned = {case.key for case in plan.cases} | {refused.case.key for refused in plan.refused}
     strangers = [record.case.key for record in done.records if record.case.key not in planned]
+    begun = f"Give the suite and options that it was begun with: {shlex.join(done.run.command)}"
+    if plan.suite.name != done.run.suite:
+        raise RequestError(
+            f'is a run of suite "{done.run.suite}", not of "{plan.suite.name}". {begun}', where=str(folder)
+        )
     if strangers:
         raise RequestError(
-            f"holds {len(strangers)} cases that this request does not plan, such as {strangers[0]}. "
-            f"Give the suite and options that it was begun with: {' '.join(done.run.command)}",
+            f"holds {len(strangers)} cases that this request does not plan, such as {strangers[0]}. {begun}",
             where=str(folder),
         )
 

@@ -5,15 +5,19 @@ Backends are asked side by side, one worker for each and dtype, for nothing here
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 from rnnbench.contracts import Cell, NetworkSpec, Settings
 from rnnbench.measuring.gate import Gate
-from rnnbench.measuring.workers import Refused, Worker, WorkerDied, WorkerKey, choose_cores
+from rnnbench.measuring.launch import allowed_cores
+from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
+from rnnbench.measuring.workers import WorkerKey, Workers
 from rnnbench.plugins import Plugins, availability
 from rnnbench.records import Status
 
@@ -82,63 +86,91 @@ def verify(
 ) -> list[Verdict]:
     """Every verdict, in the order backend, dtype, cell, implementation, structure."""
     jobs: list[tuple[str, Dtype]] = [(b, dtype) for b in backends for dtype in ("float64", "float32")]
-    cores = len(choose_cores(1_000)) or os.cpu_count() or 1
-    with ThreadPoolExecutor(max_workers=cores) as pool:
-        futures = [
-            pool.submit(
-                lambda backend, dtype: list(
-                    _verify_backend(
-                        plugins, backend, dtype, cells, implementations, every, plugin_files, note
-                    )
-                ),
-                backend,
-                dtype,
-            )
-            for backend, dtype in jobs
-        ]
-        return [verdict for future in futures for verdict in future.result()]
+    matrix = _Matrix(
+        [plugins.cells[name] for name in cells],
+        implementations,
+        {name: structures(plugins.cells[name], every=every) for name in cells},
+    )
+    gate = Gate(plugins.cells)
+    crews = [Workers(plugin_files, (), pinned=False) for _ in jobs]
+    stop = threading.Event()
+
+    def verify_job(job: tuple[str, Dtype], workers: Workers) -> list[Verdict]:
+        with workers:
+            verdicts = []
+            for verdict in _verify_backend(plugins, gate, workers, *job, matrix, note):
+                verdicts.append(verdict)
+                if stop.is_set():
+                    break
+            return verdicts
+
+    with ThreadPoolExecutor(max_workers=len(allowed_cores()) or os.cpu_count()) as pool:
+        futures = [pool.submit(verify_job, *job) for job in zip(jobs, crews, strict=True)]
+        try:
+            return [verdict for future in futures for verdict in future.result()]
+        except BaseException:
+            # the pool waits for its threads, and they for workers: Ctrl-C must not take minutes
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for workers in crews:
+                workers.abort()
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    cells: Sequence[Cell]
+    implementations: Sequence[str]
+    structures: Mapping[str, Sequence[NetworkSpec]]
+
+    def __iter__(self) -> Iterator[tuple[Cell, str, NetworkSpec]]:
+        for cell in self.cells:
+            for implementation in self.implementations:
+                for spec in self.structures[cell.name]:
+                    yield cell, implementation, spec
 
 
 def _verify_backend(
     plugins: Plugins,
+    gate: Gate,
+    workers: Workers,
     backend: str,
     dtype: Dtype,
-    cells: Sequence[str],
-    implementations: Sequence[str],
-    every: bool,
-    plugin_files: Sequence[str],
+    matrix: _Matrix,
     note: Callable[[str], None],
 ) -> Iterator[Verdict]:
-    gate, key, worker = Gate(plugins.cells), WorkerKey(backend, Settings(dtype=dtype)), None
+    key = WorkerKey(backend, Settings(dtype=dtype))
     version, absent = availability(plugins.backends[backend])
-    for name in cells:
-        cell = plugins.cells[name]
-        offered = plugins.implementations_of(backend, name)
-        for implementation in implementations:
-            for spec in structures(cell, every=every):
-                place = (backend, name, implementation, describe_structure(spec), dtype)
-                if version is None:
-                    yield Verdict(*place, status="skipped", reason=absent)
-                    continue
-                if implementation not in offered:
-                    reason = f"{backend} has no {implementation} implementation of {name}"
-                    yield Verdict(*place, status="unsupported", reason=reason)
-                    continue
-                try:
-                    worker = worker or Worker(key, plugin_files=plugin_files, pinned=False)
-                    parity = gate.probe(worker, spec, implementation, LIMIT_S)
-                except Refused as refused:
-                    worker = None if isinstance(refused, WorkerDied) else worker
-                    yield Verdict(*place, status=refused.status, reason=refused.reason)
-                    continue
-                quantity = max(parity.worst, key=lambda quantity: parity.worst[quantity])
-                yield Verdict(
-                    *place,
-                    status="ok" if parity.passed else "mismatch",
-                    reason="" if parity.passed else f"{quantity} beyond its tolerance",
-                    quantity=quantity,
-                    worst=parity.worst[quantity],
+    noted = ""
+    for cell, implementation, spec in matrix:
+        place = (backend, cell.name, implementation, describe_structure(spec), dtype)
+        now = f"{backend} {dtype}: {cell.name} {implementation}"
+        if now != noted:
+            note(now)
+            noted = now
+        try:
+            if version is None:
+                raise Refused("skipped", absent)
+            with refusing():
+                offered = plugins.implementations_of(backend, cell.name)
+            if implementation not in offered:
+                raise Refused(
+                    "unsupported", f"{backend} has no {implementation} implementation of {cell.name}"
                 )
-            note(f"{backend} {dtype}: {name} {implementation}")
-    if worker is not None:
-        worker.stop()
+            with refusing():
+                parity = gate.probe(workers.of(key), spec, implementation, LIMIT_S)
+        except Refused as refused:
+            if isinstance(refused, WorkerDied):
+                workers.forget(key)
+            yield Verdict(*place, status=refused.status, reason=refused.reason)
+            continue
+        # the worst first, and NaN is worse than everything
+        worst = sorted(parity.worst.items(), key=lambda item: -item[1] if item[1] == item[1] else -math.inf)
+        quantity, ratio = worst[0]
+        yield Verdict(
+            *place,
+            status="ok" if parity.passed else "mismatch",
+            reason="" if parity.passed else f"{quantity} beyond its tolerance",
+            quantity=quantity,
+            worst=ratio,
+        )

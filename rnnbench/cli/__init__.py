@@ -1,30 +1,49 @@
 """The command line: the only place that prints and exits.
 
-Exit status: 0 fine · 1 rnnbench itself failed · 2 the request is wrong · 6 a case failed · 130 interrupted.
+Exit status: 0 fine · 1 rnnbench itself failed · 2 the request is wrong · 6 a case failed ·
+130 interrupted (Ctrl-C) · 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
+from types import FrameType
 
 from rnnbench.cli.app import app
+from rnnbench.cli.plain import plain
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a run in the same good order as Ctrl-C."""
 
 
 def main() -> None:
     """Entry point of the ``rnnbench`` command. Errors that have a message for people are one line."""
-    # deferred: the error classes are cheap, the console is not
+    # deferred: the command modules load only what they need, and --help needs nothing
     from rnnbench.errors import RequestError, RnnbenchError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without × or ÷ must not end a run
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except RequestError as error:
-        print(f"rnnbench: {_plain(str(error))}", file=sys.stderr)
+        print(f"rnnbench: {plain(error)}", file=sys.stderr)
         sys.exit(2)
     except RnnbenchError as error:
-        print(f"rnnbench: {_plain(str(error))}", file=sys.stderr)
+        print(f"rnnbench: {plain(error)}", file=sys.stderr)
         sys.exit(1)
+    except SystemExit as leaving:
+        # click knows one kind of interruption only
+        sys.exit(143 if _terminated and leaving.code == 130 else leaving.code)
 
 
-def _plain(text: str) -> str:
-    """Names come from suites and plugins: what a terminal would obey is shown, not sent."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+_terminated: list[int] = []
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    _terminated.append(number)
+    raise Terminated

@@ -32,6 +32,12 @@ BudgetOption = Annotated[str, typer.Option("--budget", metavar="TIME", help='Suc
 PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a plugin from a file.")
 ]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the run; default: ./results/<name>.")
+]
+ResumeOption = Annotated[
+    Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an unfinished run.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 RunsArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[RUN]...", help="Folders of runs; default: the newest one.")
@@ -71,12 +77,8 @@ def run(
     device: DeviceOption = "",
     budget: BudgetOption = "",
     plugin: PluginOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the run; default: ./results/<name>.")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with an unfinished run.")
-    ] = None,
+    out: OutOption = None,
+    resume: ResumeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure a suite: prove the networks equal, time them in turns, train them, write a report."""
@@ -120,7 +122,8 @@ def bench(
     save_suite: Annotated[
         Path | None, typer.Option("--save-suite", metavar="FILE", help="Write the suite that this is.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    out: OutOption = None,
+    resume: ResumeOption = None,
     json: JsonOption = False,
 ) -> None:
     """How fast is an LSTM here, on everything installed? No suite needed."""
@@ -131,7 +134,9 @@ def bench(
     )
     request = _request(None, backend, None, "", device, "", plugin)
     raise typer.Exit(
-        measuring.bench(text, request, save_suite=save_suite, out=out, json=json, command=sys.argv[1:])
+        measuring.bench(
+            text, request, save_suite=save_suite, out=out, resume=resume, json=json, command=sys.argv[1:]
+        )
     )
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json as jsonlib
-import sys
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from rnnbench.cli.console import open_console, say, tabulate
+from rnnbench.cli.measuring import discover_plugins, say_error, write_new
+from rnnbench.cli.plain import plain
 from rnnbench.errors import RequestError, nearest
 from rnnbench.plugins import Plugins, availability, discover
 
 if TYPE_CHECKING:
     from rnnbench.verifying import Verdict
-
-FORMATS = ("csv", "jsonl", "parquet")
 
 
 def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
@@ -28,17 +28,14 @@ def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
     if what == "suites":
         rows = _suites()
     else:
-        plugins = discover(plugin_files)
+        # the table of backends names the broken ones
+        plugins = discover(plugin_files) if what == "backends" else discover_plugins(plugin_files)
         rows = {"backends": _backends, "cells": _cells, "tasks": _tasks}[what](plugins, plugin_files)
     if json:
         print(jsonlib.dumps(rows))
         return
-    console, table = Console(), Table(pad_edge=False)
-    for heading in rows[0] if rows else ("nothing",):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_field(value)) for value in row.values()))
-    console.print(table)
+    rows = rows or [{what: "nothing"}]
+    open_console().print(tabulate(rows[0], ([_field(value) for value in row.values()] for row in rows)))
 
 
 def verify(
@@ -53,10 +50,10 @@ def verify(
     """Run the gate and return the exit status: 6 for a mismatch or a failure."""
     from rnnbench.verifying import verify as verify_all
 
-    plugins = discover(plugin_files)
+    plugins = discover_plugins(plugin_files)
     chosen_cells = _known("--cell", cells, plugins.cells)
     chosen_backends = _known("--backend", backends, plugins.backends)
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     verdicts = verify_all(
         plugins,
         backends=chosen_backends,
@@ -64,13 +61,13 @@ def verify(
         implementations=implementations,
         every=every,
         plugin_files=[str(file) for file in plugin_files],
-        note=lambda text: console.print(text, style="dim", highlight=False, markup=False),
+        note=lambda text: say(console, text, style="dim"),
     )
     bad = [v for v in verdicts if v.status not in ("ok", "unsupported", "skipped")]
     if json:
-        print(jsonlib.dumps([asdict(verdict) for verdict in verdicts]))
+        print(to_json([asdict(verdict) for verdict in verdicts], inf_nan_mode="strings").decode())
     else:
-        _show_verdicts(Console(), verdicts, bad)
+        _show_verdicts(open_console(), verdicts, bad)
     return 6 if bad else 0
 
 
@@ -82,34 +79,38 @@ def report(runs: Sequence[Path], out: Path | None) -> None:
     folders = _runs(runs)
     if out is not None and len(folders) > 1:
         raise RequestError(f"takes one run, and these are {len(folders)}", where="--out")
-    unranked = [name for name, task in discover().tasks.items() if not task.ranked]
     for folder in folders:
         results = read(folder)
         for problem in results.problems:
-            print(f"rnnbench: {folder}: {problem}", file=sys.stderr)
-        print(write(results, out or folder, unranked))
+            say_error(f"{folder}: {problem}")
+        print(plain(write(results, out or folder, results.run.unranked)))
 
 
 def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
     """Write runs as one table."""
-    from rnnbench.exporting import export as write_table
     from rnnbench.results import read
+    from rnnbench.results.exporting import export as exported
+    from rnnbench.results.reading import BLOCKS, RECORDS, RUN
 
-    if format not in FORMATS:
-        raise RequestError(f'no format "{format}". {nearest(format, FORMATS)}', where="--format")
     folders = _runs(runs)
     file = out or folders[-1] / f"records.{'export.jsonl' if format == 'jsonl' else format}"
-    write_table([read(folder) for folder in folders], format, file)
-    print(file)
+    if file.name in (RUN, RECORDS, BLOCKS) and (file.parent / RUN).exists():
+        raise RequestError("holds what was measured and is never overwritten", where=str(file))
+    content = exported([read(folder) for folder in folders], format)
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise RequestError(f"cannot be written: {error.strerror}", where=str(file)) from None
+    print(plain(file))
 
 
 def init(file: Path, csv: Path | None, target: str) -> None:
     """Write a first suite."""
-    from rnnbench.cli.measuring import write_new
     from rnnbench.suite.starting import starter
 
-    write_new(file, starter(csv=csv, target=target or None))
-    print(f"Wrote {file}. Look at it, then: rnnbench plan {file}; rnnbench run {file}")
+    write_new(file, starter(csv=csv, target=target or None, file=file))
+    name = plain(file)
+    print(f"Wrote {name}. Look at it, then: rnnbench plan {name}; rnnbench run {name}")
 
 
 def schema() -> None:
@@ -195,29 +196,38 @@ def _known(option: str, given: Sequence[str], allowed: Any) -> list[str]:
 
 
 def _runs(runs: Sequence[Path]) -> list[Path]:
+    """The runs that are named, else the newest one in ./results that can be read."""
     from rnnbench.results import find_runs, read_run
 
     if runs:
         return find_runs(runs)
-    return [max(find_runs([Path("results")]), key=lambda folder: read_run(folder).started)]
+    started: dict[Path, str] = {}
+    for folder in find_runs([Path("results")]):
+        try:
+            started[folder] = read_run(folder).started
+        except RequestError as error:
+            say_error(str(error))
+    if not started:
+        raise RequestError("no run here can be read; name one", where="results")
+    return [max(started, key=lambda folder: started[folder])]
 
 
 def _show_verdicts(console: Console, verdicts: Sequence[Verdict], bad: Sequence[Verdict]) -> None:
-    table = Table(pad_edge=False)
-    for heading in ("backend", "cell", "implementation", "dtype", "structures", "worst error ÷ tolerance"):
-        table.add_column(heading, justify="right" if heading.startswith(("struct", "worst")) else "left")
+    headings = ("backend", "cell", "implementation", "dtype", "structures", "worst error ÷ tolerance")
+    rows = []
     for key in dict.fromkeys((v.backend, v.cell, v.implementation, v.dtype) for v in verdicts):
         of_key = [v for v in verdicts if (v.backend, v.cell, v.implementation, v.dtype) == key]
         counts = Counter(v.status for v in of_key)
-        worst = max((v for v in of_key if v.worst is not None), key=lambda v: v.worst or 0.0, default=None)
+        measured = [(v.worst, v.quantity) for v in of_key if v.worst is not None]
+        worst = max(measured, key=lambda it: math.inf if math.isnan(it[0]) else it[0], default=None)
         said = ", ".join(f"{count} {status}" for status, count in counts.items())
-        table.add_row(*key, said, f"{worst.worst:.2g} ({worst.quantity})" if worst else "")
-    console.print(table)
+        rows.append((*key, said, f"{worst[0]:.2g} ({worst[1]})" if worst else ""))
+    console.print(tabulate(headings, rows, right=headings[-2:]))
     for verdict in bad:
         place = f"{verdict.backend} {verdict.cell} {verdict.implementation} {verdict.dtype}"
-        console.print(Text(f"{verdict.status}: {place}, {verdict.structure}: {verdict.reason}"))
+        say(console, f"{verdict.status}: {place}, {verdict.structure}: {verdict.reason}")
     totals = Counter(verdict.status for verdict in verdicts)
-    console.print(", ".join(f"{count} {status}" for status, count in totals.items()), highlight=False)
+    say(console, ", ".join(f"{count} {status}" for status, count in totals.items()))
 
 
 def _field(value: Any) -> str:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json as jsonlib
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from rnnbench.cli.console import open_console, say, tabulate
+from rnnbench.cli.plain import plain
 from rnnbench.errors import RequestError
 from rnnbench.planning.estimating import estimate
 from rnnbench.planning.plan import Plan, check, needs_devices, plan
 from rnnbench.plugins import Plugins, discover
 from rnnbench.suite.loading import Suite, load_suite, parse_suite
 from rnnbench.suite.overrides import Overrides
-
-if TYPE_CHECKING:
-    from rnnbench.results import RunResults
 
 FAILED = ("mismatch", "diverged", "failed", "crashed", "timeout", "out_of_memory")
 """Statuses that make ``run`` exit with 6: the case could have been measured and was not."""
@@ -45,38 +42,16 @@ def show_plan(name: str, request: Request, *, json: bool) -> None:
         refused = [{"key": r.case.key, "status": r.status, "reason": r.reason} for r in planned.refused]
         print(jsonlib.dumps({"cases": cases, "refused": refused, "estimate_s": seconds}))
         return
-    console = Console()
-    table = Table(pad_edge=False)
-    for heading in (
-        "task",
-        "length",
-        "cell",
-        "hidden",
-        "layers",
-        "batch",
-        "backend",
-        "implementation",
-        "device",
-    ):
-        table.add_column(
-            heading, justify="right" if heading in ("length", "hidden", "layers", "batch") else "left"
-        )
-    for case in planned.cases:
-        fields = (
-            case.task, case.length, case.cell, case.hidden, case.layers, case.batch,
-            case.backend, case.implementation, case.device,
-        )  # fmt: skip
-        table.add_row(*(Text(str(field)) for field in fields))
-    console.print(table)
+    console = open_console()
+    fields = ("task", "length", "cell", "hidden", "layers", "batch", "backend", "implementation", "device")
+    rows = ([getattr(case, field) for field in fields] for case in planned.cases)
+    console.print(tabulate(fields, rows, right=("length", "hidden", "layers", "batch")))
     for reason, count in Counter(f"{r.status}: {r.reason}" for r in planned.refused).items():
-        console.print(Text(f"{count} × {reason}"))
+        say(console, f"{count} × {reason}")
     _say_assumed(console, planned)
     budget = planned.suite.budget_s
     limit = f"; the budget is {_minutes(budget)}" if budget else ""
-    console.print(
-        f"{len(planned.cases)} cases; roughly {_minutes(seconds)} on one ordinary core{limit}",
-        highlight=False,
-    )
+    say(console, f"{len(planned.cases)} cases; roughly {_minutes(seconds)} on one ordinary core{limit}")
 
 
 def run(
@@ -89,9 +64,9 @@ def run(
     command: Sequence[str],
 ) -> int:
     """Measure a suite and return the exit status."""
-    if out is not None and resume is not None:
-        raise RequestError("goes on in the folder of the run; leave out --out", where="--resume")
-    return _measure(load_suite(name), request, out=out, resume=resume, json=json, command=command)
+    _refuse_two_folders(out, resume)
+    planned, plugins = _plan(load_suite(name), request)
+    return _measure(planned, plugins, request, out=out, resume=resume, json=json, command=command)
 
 
 def bench_suite(
@@ -128,19 +103,26 @@ def bench(
     *,
     save_suite: Path | None,
     out: Path | None,
+    resume: Path | None,
     json: bool,
     command: Sequence[str],
 ) -> int:
     """Measure the suite of ``bench_suite`` and return the exit status."""
-    suite = parse_suite(text, name="bench")
-    if save_suite is not None:
-        _plan(suite, request)
+    _refuse_two_folders(out, resume)
+    planned, plugins = _plan(parse_suite(text, name="bench"), request)
+    if save_suite is not None and resume is None:
         write_new(save_suite, text)
-    return _measure(suite, request, out=out, resume=None, json=json, command=command)
+    return _measure(planned, plugins, request, out=out, resume=resume, json=json, command=command)
+
+
+def _refuse_two_folders(out: Path | None, resume: Path | None) -> None:
+    if out is not None and resume is not None:
+        raise RequestError("goes on in the folder of the run; leave out --out", where="--resume")
 
 
 def _measure(
-    suite: Suite,
+    planned: Plan,
+    plugins: Plugins,
     request: Request,
     *,
     out: Path | None,
@@ -149,20 +131,20 @@ def _measure(
     command: Sequence[str],
 ) -> int:
     # these load NumPy, pandas and SciPy; a wrong suite should be told at once
-    planned, plugins = _plan(suite, request)
     from rnnbench.cli.progress import Shown
+    from rnnbench.measuring.ledger import WriteFailed
+    from rnnbench.report.page import write
     from rnnbench.report.terminal import table
+    from rnnbench.results.exporting import export
+    from rnnbench.results.reading import RUN
     from rnnbench.running import default_folder, run_plan
 
-    console = Console(stderr=json)
+    console = open_console(stderr=json)
     folder = resume or out or default_folder(planned.suite.name)
     total = len(planned.cases) + len(planned.refused)
     _say_assumed(console, planned)
-    console.print(
-        f"{len(planned.cases)} cases, roughly {_minutes(estimate(planned))}; results go to {folder}",
-        highlight=False,
-        markup=False,
-    )
+    estimated = _minutes(estimate(planned))
+    say(console, f"{len(planned.cases)} cases, roughly {estimated}; results go to {folder}")
     try:
         with Shown(console, total) as progress:
             results = run_plan(
@@ -174,52 +156,48 @@ def _measure(
                 plugin_files=request.plugin_files,
                 resume=resume is not None,
             )
+        page = write(results, folder, results.run.unranked)
     except KeyboardInterrupt:
-        if (folder / "run.json").exists():
-            console.print(
-                f"\nInterrupted. What was measured is kept. Go on with: rnnbench {_resumed(command, folder)}",
-                highlight=False,
-                markup=False,
-            )
+        if (folder / RUN).exists():
+            kept = "Interrupted. What was measured is kept. Go on with"
+            say(console, f"{kept}: rnnbench {_resumed(command, folder)}")
         return 130
-    page = _write_report(results, folder, planned, plugins)
+    except WriteFailed as error:
+        raise WriteFailed(f"{error}. Make room, then: rnnbench {_resumed(command, folder)}") from error
     if json:
-        from rnnbench.exporting import as_json
-
-        print(as_json(results))
+        print(export([results], "jsonl").decode(), end="")
     else:
-        console.print(table(results, _unranked(planned)))
+        console.print(table(results, results.run.unranked))
         for finding in results.run.findings:
-            console.print(Text(f"{finding.word}: {finding.text}"))
-    console.print(f"report: {page}", highlight=False, markup=False)
+            say(console, f"{finding.word}: {finding.text}")
+    say(console, f"report: {page}")
     return 6 if any(record.status in FAILED for record in results.records) else 0
 
 
 def _plan(suite: Suite, request: Request) -> tuple[Plan, Plugins]:
-    plugins = discover(request.plugin_files)
-    for broken in plugins.broken:
-        print(
-            f"rnnbench: plugin {broken.name} of {broken.distribution} is broken: {broken.reason}",
-            file=sys.stderr,
-        )
+    plugins = discover_plugins(request.plugin_files)
     devices = None
     if needs_devices(suite, request.overrides):
         from rnnbench.running import ask_devices
 
-        devices, _ = ask_devices(plugins, request.plugin_files)
+        devices, reasons = ask_devices(plugins, request.plugin_files)
+        for name, reason in reasons.items():
+            say_error(f"{name} was not asked for its devices: {reason}")
     planned = plan(suite, plugins, overrides=request.overrides, devices=devices)
-    check(planned)
-    return planned, plugins
+    return check(planned), plugins
 
 
-def _write_report(results: RunResults, folder: Path, planned: Plan, plugins: Plugins) -> Path:
-    from rnnbench.report.page import write
+def discover_plugins(files: Sequence[str | Path]) -> Plugins:
+    """All plugins; each broken one is named on stderr."""
+    plugins = discover(files)
+    for broken in plugins.broken:
+        say_error(f"plugin {broken.name} of {broken.distribution} is broken: {broken.reason}")
+    return plugins
 
-    return write(results, folder, _unranked(planned))
 
-
-def _unranked(planned: Plan) -> list[str]:
-    return [name for name, task in planned.tasks.items() if not task.ranked]
+def say_error(text: str) -> None:
+    """One line on stderr."""
+    print(f"rnnbench: {plain(text)}", file=sys.stderr)
 
 
 def _resumed(command: Sequence[str], folder: Path) -> str:
@@ -232,12 +210,12 @@ def _resumed(command: Sequence[str], folder: Path) -> str:
             skip = True
         elif not word.startswith(("--out=", "--resume=")):
             kept.append(word)
-    return " ".join([*kept, "--resume", str(folder)])
+    return shlex.join([*kept, "--resume", str(folder)])
 
 
 def _say_assumed(console: Console, planned: Plan) -> None:
     if planned.assumed:
-        console.print(f"device {', '.join(planned.assumed)} means cpu here: no backend reports another")
+        say(console, f"device {', '.join(planned.assumed)} means cpu here: no backend reports another")
 
 
 def _minutes(seconds: float) -> str:
@@ -247,7 +225,7 @@ def _minutes(seconds: float) -> str:
 def write_new(file: Path, text: str) -> None:
     """Write a file that must not exist yet. Raises ``RequestError``."""
     try:
-        with file.open("x") as handle:
+        with file.open("x", encoding="utf-8", newline="\n") as handle:
             handle.write(text)
     except FileExistsError:
         raise RequestError(

@@ -6,11 +6,12 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
+from rnnbench.cli.console import say
+from rnnbench.cli.plain import plain
 from rnnbench.records import Record
-from rnnbench.report.words import safe
 
 _PLAIN_EVERY_S = 10.0
 
@@ -27,7 +28,8 @@ class Shown:
 
     def __enter__(self) -> Shown:
         if self._console.is_terminal:
-            self._status = self._console.status("starting")
+            # rarely: drawing takes a core that may be a worker's
+            self._status = self._console.status("starting", refresh_per_second=2)
             self._status.start()
         return self
 
@@ -39,12 +41,12 @@ class Shown:
 
     def note(self, text: str) -> None:
         """What is being done now."""
-        line = f"[{len(self._ended)}/{self._total}] {safe(text, 200)}"
+        line = f"[{len(self._ended)}/{self._total}] {text}"
         if self._status is not None:
-            self._status.update(escape(line))
+            self._status.update(Text(plain(line)))
         elif time.monotonic() - self._last_line > _PLAIN_EVERY_S:
             self._last_line = time.monotonic()
-            self._console.print(line, markup=False, highlight=False)
+            say(self._console, line)
 
     def record(self, record: Record) -> None:
         """A case has ended, or has more to say; only the first time and failures are told."""
@@ -55,5 +57,4 @@ class Shown:
             if new:
                 self.note(f"{key}: ok")
             return
-        text = f"{record.status}: {safe(key, 120)}: {safe(record.reason, 300)}"
-        self._console.print(text, markup=False, highlight=False)
+        say(self._console, f"{record.status}: {key}: {record.reason}")

@@ -1,6 +1,6 @@
 """A worker's bench: the networks that are built in it, and what is done with them on request.
 
-All clocks of rnnbench are read in this file. Everything that is decided (what, how often, in
+All clocks that measure are read in this file. Everything that is decided (what, how often, in
 which order) comes from the conductor.
 """
 
@@ -173,7 +173,6 @@ class Bench:
 
     def block(self, id: str, phase: str, loops: int) -> Message:
         """One untimed primer call, then ``loops`` calls and one barrier under the clock."""
-        cpu_before = time.process_time()
         network, call = self._call(id, phase)
         network.sync(call())
         compiled = network.compilations()
@@ -188,12 +187,7 @@ class Bench:
         finally:
             if collecting:
                 gc.enable()
-        return {
-            "seconds": seconds,
-            "compiled": network.compilations() - compiled,
-            "cpu_before_s": cpu_before,
-            "cpu_after_s": time.process_time(),
-        }
+        return {"seconds": seconds, "compiled": network.compilations() - compiled}
 
     def memory(self, id: str, phase: str) -> Message:
         """Peak bytes of one call, in a pass of its own: the host's above what was in use, the device's."""

@@ -40,4 +40,4 @@ def affordable_rounds(remaining_s: float, fixed_s: float, round_s: float, wanted
     if math.isinf(remaining_s):
         return wanted
     rounds = min(wanted, int((remaining_s - fixed_s) / max(round_s, 1e-9)))
-    return rounds if rounds >= LEAST_ROUNDS else 0
+    return rounds if rounds >= min(LEAST_ROUNDS, wanted) else 0

@@ -9,50 +9,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-from typing import Protocol as Interface
 
-from rnnbench.contracts import TaskShape
-from rnnbench.errors import RnnbenchError, Unavailable
-from rnnbench.measuring.budget import LEAST_ROUNDS, Budget, affordable_rounds, training_share_s
+from rnnbench.measuring.budget import Budget, affordable_rounds
 from rnnbench.measuring.gate import Gate
-from rnnbench.measuring.scoring import (
-    ScoreOn,
-    Trained,
-    assemble,
-    choose_trained,
-    follow,
-    score_findings,
-    train_all_seeds,
-)
+from rnnbench.measuring.grouping import grouped
+from rnnbench.measuring.learning import learn
+from rnnbench.measuring.ledger import Ledger, Progress, WriteFailed
+from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.stations import Floor, Protocol, Station, timed_phases
 from rnnbench.measuring.turns import restart_beside, take_turns
-from rnnbench.measuring.workers import Refused, WorkerDied, Workers
-from rnnbench.planning import Plan
+from rnnbench.measuring.workers import Workers
+from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins
-from rnnbench.records import Block, Case, Finding, Record
-from rnnbench.results import RunResults, Writer
-
-_OVERHEAD = 1.15
-"""Batches and evaluations come on top of the training steps that an estimate counts."""
-
-
-class Progress(Interface):
-    """Who is told what happens; the command line shows it."""
-
-    def note(self, text: str) -> None:
-        """What is being done now."""
-        ...
-
-    def record(self, record: Record) -> None:
-        """A case has a new record."""
-        ...
+from rnnbench.records import Case, Finding
+from rnnbench.results import Writer
+from rnnbench.results.reading import RunResults
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the run as a whole has to say, for run.json."""
+    """What the sitting as a whole has to say, for run.json."""
 
     environments: Mapping[str, Mapping[str, Any]]
     spent_s: Mapping[str, float]
@@ -68,9 +47,21 @@ def conduct(
     protocol: Protocol,
     plugin_files: Sequence[str] = (),
     done: RunResults | None = None,
+    keep: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
-    """Measure everything that is not in ``done`` yet. Every case has a record when this returns."""
-    return _Conductor(plan, plugins, writer, progress, protocol, plugin_files, done).conduct()
+    """Measure everything that is not in ``done`` yet. Every case has a record when this returns.
+
+    ``keep`` is told what holds so far after each group, and when the sitting is cut short.
+    Raises ``WriteFailed`` where results cannot be written any more.
+    """
+    conductor = _Conductor(plan, plugins, Ledger(writer, progress, done), protocol, plugin_files, keep)
+    try:
+        conductor.conduct()
+    except BaseException:
+        with suppress(WriteFailed):
+            keep(conductor.outcome())
+        raise
+    return conductor.outcome()
 
 
 class _Conductor:
@@ -78,258 +69,178 @@ class _Conductor:
         self,
         plan: Plan,
         plugins: Plugins,
-        writer: Writer,
-        progress: Progress,
+        ledger: Ledger,
         protocol: Protocol,
         plugin_files: Sequence[str],
-        done: RunResults | None,
+        keep: Callable[[Outcome], None],
     ) -> None:
-        self._plan, self._plugins, self._writer, self._progress = plan, plugins, writer, progress
+        self._plan, self._plugins, self._ledger, self._keep = plan, plugins, ledger, keep
         self._protocol, self._plugin_files = protocol, plugin_files
         self._budget = Budget(plan.suite.budget_s)
         self._begun = time.monotonic()
-        self._records: dict[str, Record] = {}
-        self._blocks: dict[str, list[Block]] = {}
-        if done is not None:
-            self._records = {record.case.key: record for record in done.records}
-            for block in done.blocks:
-                self._blocks.setdefault(block.case, []).append(block)
         self._stations: dict[str, Station] = {}
         self._environments: dict[str, dict[str, Any]] = {}
         self._spent_s: dict[str, float] = {}
         self._findings: list[Finding] = []
 
-    def conduct(self) -> Outcome:
+    def conduct(self) -> None:
         for refused in self._plan.refused:
-            if refused.case.key not in self._records:
-                self._keep_record(Record(refused.case, refused.status, refused.reason))
+            if refused.case.key not in self._ledger.records:
+                self._ledger.end(refused.case, Refused(refused.status, refused.reason))
+        begun = time.monotonic()
         with self._workers() as workers:
             floor = self._floor(workers, Gate(self._plugins.cells))
-            begun = time.monotonic()
-            rounds_s = self._first_pass(floor)
+            rounds_s = self._first_pass(floor, workers)
             pass_s = time.monotonic() - begun
-            self._score(floor, (self._plan.suite.processes - 1) * pass_s)
+            stations = [
+                self._resumed(floor, case) for case in self._plan.cases if self._ledger.needs_score(case)
+            ]
+            later_s = (self._plan.suite.processes - 1) * pass_s
+            learn(floor, self._ledger, self._plan, stations, self._budget, later_s)
             self._note_environments(workers)
         self._further_passes(pass_s - rounds_s, rounds_s / max(1, self._protocol.rounds))
-        self._spent_s["total"] = time.monotonic() - self._begun
-        return Outcome(self._environments, self._spent_s, tuple(self._findings))
+
+    def outcome(self) -> Outcome:
+        spent_s = {**self._spent_s, "total": time.monotonic() - self._begun}
+        return Outcome(self._environments, spent_s, tuple(self._findings))
 
     # pass 0
 
-    def _first_pass(self, floor: Floor) -> float:
+    def _first_pass(self, floor: Floor, workers: Workers) -> float:
         """Gate, time and record every case that has no record; returns the seconds spent in rounds."""
-        todo = [case for case in self._plan.cases if case.key not in self._records]
+        todo = [case for case in self._plan.cases if case.key not in self._ledger.records]
         groups = grouped(todo, lambda case: case.group)
         rounds_s = 0.0
         for number, cases in enumerate(groups, start=1):
             if self._budget.over():
                 for case in cases:
-                    self._keep_record(Record(case, "skipped", self._over_budget()))
+                    self._ledger.end(case, Refused("skipped", self._over_budget()))
                 continue
-            self._progress.note(f"group {number} of {len(groups)}: {_describe(cases[0])}")
-            living = self._start(floor, cases, prove=True)
+            self._ledger.note(f"group {number} of {len(groups)}: {_describe(cases[0])}")
+            stations = self._start(floor, cases, prove=True)
             begun = time.monotonic()
-            living = take_turns(floor, living, 0, self._protocol.rounds, number, self._keep_block, self._fail)
+            living = self._take_turns(floor, stations, 0, self._protocol.rounds, number)
             rounds_s += time.monotonic() - begun
-            for station in living:
-                self._finish(floor, station)
-            self._clear(floor, living)
+            self._finish(floor, living)
+            self._clear(floor, cases)
+            self._note_environments(workers)
         return rounds_s
 
     def _start(self, floor: Floor, cases: Iterable[Case], *, prove: bool) -> list[Station]:
         living: list[Station] = []
         for case in cases:
-            station = self._station(floor, case)
-            if station is None:
+            try:
+                station = floor.station(case)
+                opened = floor.worker(case).opened
+                station.phases["import_s"], station.cores = opened["import_s"], len(opened["pinned"])
+            except Refused as refused:
+                self._ledger.end(case, refused)
                 continue
             try:
                 floor.start(station, prove=prove)
                 living.append(station)
             except Refused as refused:
-                self._fail(station, refused)
+                self._ledger.fail(station, refused)
                 if isinstance(refused, WorkerDied):
-                    living = restart_beside(floor, living, station, self._fail)
+                    living = restart_beside(floor, living, station, self._ledger.fail)
         return living
 
-    def _station(self, floor: Floor, case: Case) -> Station | None:
-        try:
-            station = floor.station(case)
-            station.phases["import_s"] = floor.worker(case).opened["import_s"]
-        except Unavailable as error:
-            self._keep_record(Record(case, "skipped", str(error)))
-        except Refused as refused:
-            self._keep_record(Record(case, refused.status, refused.reason))
-        except RnnbenchError as error:
-            self._keep_record(Record(case, "failed", str(error)))
-        else:
-            return station
-        return None
+    def _take_turns(
+        self, floor: Floor, stations: Sequence[Station], process: int, rounds: int, seed: int
+    ) -> list[Station]:
+        ledger = self._ledger
+        return take_turns(floor, stations, process, rounds, seed, ledger.keep_block, ledger.fail)
 
-    def _finish(self, floor: Floor, station: Station) -> None:
-        """The memory pass and the record of a case that went through its rounds."""
-        phases = timed_phases(station.case)
-        try:
-            if "memory" in station.case.measure:
+    def _finish(self, floor: Floor, living: list[Station]) -> None:
+        """The memory pass, and then all records at once, so that a group is seldom cut in two by a kill."""
+        waiting = list(living)
+        while waiting:
+            station = waiting.pop(0)
+            phases = timed_phases(station.case)
+            if "memory" not in station.case.measure:
+                continue
+            try:
                 phase = phases[-1] if phases else "train_step"
                 station.memory.update(floor.ask(station, "memory", id=station.case.key, phase=phase))
-            self._keep_record(station.record("ok", findings=tuple(self._doubts(floor, station))))
+            except Refused as refused:
+                living = [each for each in living if each is not station]
+                self._ledger.fail(station, refused)
+                if isinstance(refused, WorkerDied):
+                    waiting = restart_beside(floor, waiting, station, self._ledger.fail)
+                    living = [each for each in living if each.case.key not in self._ledger.records]
+        for station in living:
+            self._ledger.keep(station.record("ok", findings=tuple(self._doubts(station))))
             self._stations[station.case.key] = station
-        except Refused as refused:
-            self._fail(station, refused)
 
-    def _doubts(self, floor: Floor, station: Station) -> Iterator[Finding]:
-        if not floor.worker(station.case).opened["pinned"]:
+    def _doubts(self, station: Station) -> Iterator[Finding]:
+        threads, cores = station.case.threads, station.cores
+        if cores == 0:
             yield Finding("not_pinned", "this system cannot pin a process to cores")
+        elif cores < threads:
+            yield Finding("not_pinned", f"{threads} threads share {cores} cores, all that are allowed here")
         if station.compiled_in_blocks:
             yield Finding(
                 "recompiled",
                 f"{station.compiled_in_blocks} compilations after warm-up; their blocks do not count",
             )
 
-    def _clear(self, floor: Floor, stations: Iterable[Station]) -> None:
-        for station in stations:
-            try:
-                floor.ask(station, "drop", id=station.case.key)
-            except Refused:
-                continue  # its worker is gone, and the network with it
-
-    # scores
-
-    def _score(self, floor: Floor, passes_s: float) -> None:
-        ok = [case for case in self._plan.cases if self._needs_score(case)]
-        networks = grouped(ok, lambda case: case.network)
-        jobs = [(cases, self._resumed_stations(floor, cases)) for cases in networks]
-        score_on: ScoreOn = self._plan.suite.score_on
-        chosen = [choose_trained(stations, score_on) for _, stations in jobs]
-        estimates = [sum(_training_s(station) for station in stations) for stations in chosen]
-        left_s = training_share_s(self._budget.remaining_s(), sum(estimates), passes_s)
-        for number, ((_, stations), trained_ones, estimate) in enumerate(
-            zip(jobs, chosen, estimates, strict=True)
-        ):
-            share = estimate / max(sum(estimates[number:]), 1e-9)
-            begun = time.monotonic()
-            self._score_network(floor, stations, trained_ones, left_s * share)
-            left_s -= time.monotonic() - begun
-
-    def _needs_score(self, case: Case) -> bool:
-        record = self._records[case.key]
-        return record.status == "ok" and "score" in case.measure and record.score is None
-
-    def _resumed_stations(self, floor: Floor, cases: Iterable[Case]) -> list[Station]:
-        """The stations of pass 0; for a resumed run rebuilt from what its blocks say."""
-        stations = []
+    def _clear(self, floor: Floor, cases: Iterable[Case]) -> None:
+        """Also what failed may have left a network behind."""
         for case in cases:
-            if case.key not in self._stations:
-                station = floor.station(case)
-                for block in self._blocks.get(case.key, ()):
-                    station.median_s[block.phase] = block.per_call_s
-                self._stations[case.key] = station
-            stations.append(self._stations[case.key])
-        return stations
+            floor.drop(case, case.key)
 
-    def _score_network(
-        self, floor: Floor, stations: list[Station], chosen: list[Station], allowed_s: float
-    ) -> None:
-        """Train the chosen stations of one network; the others follow the first of them that ends well."""
-        case = stations[0].case
-        task = self._plan.tasks[case.task]
-        shape = task.prepare(case.length).shape
-        trained: tuple[Station, Trained] | None = None
-        rest = [station for station in stations if station not in chosen]
-        candidates = list(chosen)
-        while candidates:
-            station = candidates.pop(0)
-            result = self._train(floor, station, shape, allowed_s / max(1, len(chosen)))
-            if result is None:
-                # a score is still wanted when the quickest backend crashed: the next one trains
-                if trained is None and not candidates and rest:
-                    candidates.append(rest.pop(0))
-                continue
-            score = assemble(task, shape, station.case.key, result, case.length)
-            self._amend(station, score=score, findings=tuple(score_findings(score)))
-            trained = trained or (station, result)
-        if trained is None:
-            return
-        leader, result = trained
-        for station in rest:
-            self._progress.note(f"{station.case.key}: follows {leader.case.backend}?")
-            try:
-                difference = follow(floor, station, result.first_losses)
-            except Refused as refused:
-                self._amend(station, status=refused.status, reason=refused.reason)
-                continue
-            score = replace(assemble(task, shape, leader.case.key, result, case.length), follows=difference)
-            self._amend(station, score=score, findings=tuple(score_findings(score)))
-
-    def _train(self, floor: Floor, station: Station, shape: TaskShape, allowed_s: float) -> Trained | None:
-        try:
-            return train_all_seeds(floor, station, shape, allowed_s, self._progress.note)
-        except Refused as refused:
-            self._amend(station, status=refused.status, reason=refused.reason)
-            return None
+    def _resumed(self, floor: Floor, case: Case) -> Station:
+        """The station of pass 0; for a resumed run rebuilt from what its blocks say."""
+        if case.key not in self._stations:
+            station = floor.station(case)
+            station.median_s.update(self._ledger.median_s(case))
+            self._stations[case.key] = station
+        return self._stations[case.key]
 
     # further passes
 
     def _further_passes(self, fixed_s: float, round_s: float) -> None:
-        processes = self._plan.suite.processes
+        processes, rounds = self._plan.suite.processes, self._protocol.rounds
         for process in range(1, processes):
-            todo = [case for case in self._plan.cases if self._needs_blocks(case, process)]
-            if not todo:
+            groups = self._groups_without_blocks(process)
+            if not groups:
                 continue
             rounds = affordable_rounds(self._budget.remaining_s(), fixed_s, round_s, self._protocol.rounds)
             if rounds == 0:
-                self._findings.append(
-                    Finding(
-                        "over_budget",
-                        f"{process} of {processes} processes were measured: {self._over_budget()}",
-                    )
-                )
+                self._note_over_budget(f"{process} of {processes} processes were measured")
                 return
             with self._workers() as workers:
                 floor = self._floor(workers, None)
-                groups = grouped(todo, lambda case: case.group)
                 for number, cases in enumerate(groups, start=1):
                     if self._budget.over():
-                        break
-                    self._progress.note(
+                        done = f"{number - 1} of {len(groups)} groups"
+                        self._note_over_budget(f"process {process + 1} of {processes} measured {done}")
+                        return
+                    self._ledger.note(
                         f"process {process + 1} of {processes}, group {number} of {len(groups)}: "
                         f"{_describe(cases[0])}"
                     )
-                    living = self._start(floor, cases, prove=False)
-                    living = take_turns(floor, living, process, rounds, number, self._keep_block, self._fail)
-                    self._clear(floor, living)
+                    stations = self._start(floor, cases, prove=False)
+                    self._take_turns(floor, stations, process, rounds, number)
+                    self._clear(floor, cases)
 
-    def _needs_blocks(self, case: Case, process: int) -> bool:
-        if self._records[case.key].status != "ok" or not timed_phases(case):
-            return False
-        blocks = [block for block in self._blocks.get(case.key, ()) if block.process == process]
-        rounds = {block.round for block in blocks if block.phase == timed_phases(case)[-1]}
-        return len(rounds) < min(LEAST_ROUNDS, self._protocol.rounds)
+    def _groups_without_blocks(self, process: int) -> list[list[Case]]:
+        """Whole groups: turns cannot be taken with an earlier sitting."""
+        ledger, rounds = self._ledger, self._protocol.rounds
+        timed = [case for case in self._plan.cases if ledger.is_ok(case) and timed_phases(case)]
+        return [
+            cases
+            for cases in grouped(timed, lambda case: case.group)
+            if any(ledger.needs_blocks(case, process, rounds) for case in cases)
+        ]
 
-    # what is kept
-
-    def _keep_block(self, block: Block) -> None:
-        self._blocks.setdefault(block.case, []).append(block)
-        self._writer.block(block)
-
-    def _keep_record(self, record: Record) -> None:
-        self._records[record.case.key] = record
-        self._writer.record(record)
-        self._progress.record(record)
-
-    def _fail(self, station: Station, refused: Refused) -> None:
-        known = self._records.get(station.case.key)
-        if known is not None:  # it was ok in an earlier process: what was learned then stays
-            self._amend(station, status=refused.status, reason=refused.reason)
-        else:
-            self._keep_record(station.record(refused.status, refused.reason))
-
-    def _amend(self, station: Station, findings: tuple[Finding, ...] = (), **changes: Any) -> None:
-        record = self._records[station.case.key]
-        self._keep_record(replace(record, findings=(*record.findings, *findings), **changes))
+    # the run as a whole
 
     def _over_budget(self) -> str:
         return f"the budget of {self._budget.total_s:.0f} s was spent; give more with --budget"
+
+    def _note_over_budget(self, what: str) -> None:
+        self._findings.append(Finding("over_budget", f"{what}: {self._over_budget()}"))
 
     def _workers(self) -> Workers:
         return Workers(self._plugin_files, tuple(self._plan.suite.tasks.values()))
@@ -344,22 +255,8 @@ class _Conductor:
             settings = key.settings
             facts = {"device": settings.device, "dtype": settings.dtype, "threads": settings.threads}
             self._environments.setdefault(key.backend, {**opened, **facts})
-
-
-def grouped(cases: Iterable[Case], key: Callable[[Case], Any]) -> list[list[Case]]:
-    """Cases with equal keys together, in the order in which they first appear."""
-    groups: dict[Any, list[Case]] = {}
-    for case in cases:
-        groups.setdefault(key(case), []).append(case)
-    return list(groups.values())
+        self._keep(self.outcome())
 
 
 def _describe(case: Case) -> str:
     return f"{case.task}, length {case.length}, {case.cell}, hidden {case.hidden}"
-
-
-def _training_s(station: Station) -> float:
-    train = station.case.train
-    times = station.median_s
-    step_s = times.get("train_step") or 3 * times.get("forward", 0.01)
-    return train.seeds * train.steps * step_s * _OVERHEAD

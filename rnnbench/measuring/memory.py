@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +23,7 @@ class HostPeak:
     """
 
     def __enter__(self) -> HostPeak:
+        _trim()
         self._process = psutil.Process()
         self._start = self._process.memory_info().rss
         self._sampled = self._start
@@ -44,6 +47,14 @@ class HostPeak:
     def _sample(self) -> None:
         while not self._done.wait(0.002):
             self._sampled = max(self._sampled, self._process.memory_info().rss)
+
+
+def _trim() -> None:
+    # what an earlier call freed stays with the process, and the next call would seem to need nothing
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+        if trim is not None:
+            trim(0)
 
 
 def _reset_high_water() -> bool:

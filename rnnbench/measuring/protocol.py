@@ -7,6 +7,7 @@ a worker's word is data, not code.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -15,60 +16,60 @@ import numpy as np
 
 Message = dict[str, Any]
 
-ADDRESS_VARIABLE = "RNNBENCH_WORKER_ADDRESS"
-KEY_VARIABLE = "RNNBENCH_WORKER_KEY"
-
 _ARRAY = "__array__"
 _DTYPES = ("float32", "float64", "int32", "int64", "bool")
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """A message as bytes: header length, header, then every array's bytes in order.
+    """A message as bytes: header length, header, then every array's bytes (little-endian) in order.
 
     Raises TypeError for a value that is neither JSON nor an array of a known dtype.
     """
     arrays: list[np.ndarray] = []
-
-    def replace(value: object) -> object:
-        if isinstance(value, np.ndarray):
-            if value.dtype.name not in _DTYPES:
-                raise TypeError(f"cannot send an array of {value.dtype}")
-            arrays.append(np.ascontiguousarray(value))
-            return {_ARRAY: [value.dtype.name, list(value.shape)]}
-        if isinstance(value, np.generic):
-            return value.item()
-        raise TypeError(f"cannot send a {type(value).__name__}")
-
-    header = json.dumps(message, default=replace).encode()
+    header = json.dumps(_flatten(message, arrays)).encode()
     return b"".join([struct.pack("<Q", len(header)), header, *(array.tobytes() for array in arrays)])
 
 
 def decode(data: bytes) -> Message:
-    """The message of ``encode``."""
+    """The message of ``encode``; its arrays are read-only. Raises ValueError for anything else."""
+    if len(data) < 8:
+        raise ValueError("a message without a header")
     (size,) = struct.unpack_from("<Q", data)
     offset = 8 + size
-    layout: list[dict[str, Any]] = []
 
-    def collect(value: dict[str, Any]) -> Any:
-        if _ARRAY in value:
-            layout.append(value)
+    def restore(value: Any) -> Any:
+        nonlocal offset
+        if isinstance(value, list):
+            return [restore(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if _ARRAY not in value:
+            return {name: restore(item) for name, item in value.items()}
+        name, shape = value[_ARRAY]
+        if name not in _DTYPES:
+            raise ValueError(f"an array of {name}")
+        array = np.frombuffer(data, np.dtype(name).newbyteorder("<"), math.prod(shape), offset)
+        offset += array.nbytes
+        return array.reshape(shape)
+
+    return restore(json.loads(data[8:offset]))  # type: ignore[no-any-return]
+
+
+def _flatten(value: object, arrays: list[np.ndarray]) -> Any:
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str) or name == _ARRAY:
+                raise TypeError(f"cannot send the key {name!r:.60}")
+        return {name: _flatten(item, arrays) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_flatten(item, arrays) for item in value]
+    if isinstance(value, np.ndarray):
+        if value.dtype.name not in _DTYPES:
+            raise TypeError(f"cannot send an array of {value.dtype}")
+        arrays.append(value.astype(value.dtype.newbyteorder("<"), copy=False))
+        return {_ARRAY: [value.dtype.name, list(value.shape)]}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
         return value
-
-    message = json.loads(data[8:offset], object_hook=collect)
-    for item in layout:
-        dtype, shape = item.pop(_ARRAY)
-        count = int(np.prod(shape, dtype=np.int64))
-        item["value"] = np.frombuffer(data, dtype, count, offset).reshape(shape)
-        offset += count * np.dtype(dtype).itemsize
-    found = {id(item) for item in layout}
-    return _unwrap(message, found)  # type: ignore[no-any-return]
-
-
-def _unwrap(value: Any, arrays: set[int]) -> Any:
-    if isinstance(value, dict):
-        if id(value) in arrays:
-            return value["value"]
-        return {name: _unwrap(item, arrays) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_unwrap(item, arrays) for item in value]
-    return value
+    raise TypeError(f"cannot send a {type(value).__name__}")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rnnbench.contracts import Task, TaskShape
+from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.stations import Floor, Station
-from rnnbench.measuring.workers import Refused
 from rnnbench.records import Curve, Finding, Score
 
 FOLLOW_STEPS = 50
@@ -45,19 +45,23 @@ class Trained:
     first_losses: list[float] = field(default_factory=list)
 
 
-def choose_trained(stations: Sequence[Station], score_on: ScoreOn) -> list[Station]:
+def choose_trained(stations: Sequence[Station], score_on: ScoreOn, *, led: bool = False) -> list[Station]:
     """Which of the stations of one network are trained: the quickest, all, or those of named backends.
 
-    Quickest by training step, else by what was timed; where nothing was timed, the first in the plan.
+    Quickest by training step, else by what was timed; where nothing was timed, the first in the plan. The
+    quickest also stands in where none of the named backends has come so far. ``led``: another case has
+    been trained already, so that nobody need be.
     """
     if score_on == "all":
         return list(stations)
-    if score_on == "fastest":
-        return [min(stations, key=_seconds_per_step)]
-    return [station for station in stations if station.case.backend in score_on]
+    named = [station for station in stations if station.case.backend in score_on]
+    if named and score_on != "fastest":
+        return named
+    return [] if led else [min(stations, key=seconds_per_step)]
 
 
-def _seconds_per_step(station: Station) -> float:
+def seconds_per_step(station: Station) -> float:
+    """Of the slowest phase that was timed; infinite where none was."""
     times = station.median_s
     return next((times[p] for p in ("train_step", "gradients", "forward") if p in times), math.inf)
 
@@ -72,8 +76,6 @@ def train_all_seeds(
     for seed in range(seeds):
         share_s = max(0.0, end - time.monotonic()) / (seeds - seed)
         note(f"{station.case.key}: training, seed {seed + 1} of {seeds}")
-        # training has the budget as its limit, each request its own: the case's limit is for measuring
-        station.used_s = 0.0
         trained.curves.append(_train(floor, station, shape, seed, share_s, trained.first_losses))
     return trained
 
@@ -83,32 +85,28 @@ def _train(
 ) -> Curve:
     train, id = station.case.train, f"train-{seed}"
     end = time.monotonic() + share_s
+    # training has the budget as its limit, each request its own: the case's limit is for measuring
+    station.used_s = 0.0
     floor.build(station, id, seed)
     points: list[tuple[int, float, float]] = []
-    stopped = "steps"
+    stopped, step = "steps", 0
     try:
-        step, losses = 0, []
-        while step < train.steps:
-            wanted = min(train.evaluate_every, train.steps - step)
-            reply = floor.ask(
-                station, "train", id=id, steps=wanted, at_most_s=max(0.0, end - time.monotonic())
+        while step < train.steps and stopped == "steps":
+            losses = _steps(
+                floor, station, id, min(train.evaluate_every, train.steps - step), seed, end, step
             )
-            losses, step = reply["losses"], reply["steps"]
-            if seed == 0 and len(first_losses) < FOLLOW_STEPS:
+            step += len(losses)
+            if seed == 0:
                 first_losses.extend(losses[: FOLLOW_STEPS - len(first_losses)])
-            if not math.isfinite(losses[-1]):
-                raise Diverged(step, seed)
+            station.used_s = 0.0
             score = floor.ask(station, "evaluate", id=id)["score"]
             points.append((step, score, sum(losses) / len(losses)))
-            station.used_s = 0.0
             if train.target is not None and _reached(score, train.target, shape.higher_is_better):
                 stopped = "target"
-                break
-            if time.monotonic() > end and step < train.steps:
+            elif time.monotonic() > end and step < train.steps:
                 stopped = "budget"
-                break
     finally:
-        _drop(floor, station, id)
+        floor.drop(station.case, id)
     return Curve(
         seed=seed,
         steps=tuple(p[0] for p in points),
@@ -118,24 +116,37 @@ def _train(
     )
 
 
-def follow(floor: Floor, station: Station, expected: Sequence[float]) -> float:
-    """Train a station for as many steps as ``expected`` has losses, on the first seed.
+def _steps(
+    floor: Floor, station: Station, id: str, wanted: int, seed: int, end: float, done: int
+) -> list[float]:
+    """Losses of ``wanted`` more steps, fewer where ``end`` comes first. Raises Refused, Diverged."""
+    losses: list[float] = []
+    while len(losses) < wanted:
+        # in pieces: many slow steps are no hang, and the worker's silence must not look like one
+        piece_s = min(max(0.0, end - time.monotonic()), floor.protocol.case_limit_s / 2)
+        station.used_s = 0.0
+        reply = floor.ask(station, "train", id=id, steps=wanted - len(losses), at_most_s=piece_s)
+        losses += reply["losses"]
+        if not math.isfinite(losses[-1]):
+            raise Diverged(done + len(losses), seed)
+        if time.monotonic() > end:
+            break
+    return losses
 
-    Returns the largest difference between the two curves, relative to the largest expected loss.
-    Raises Refused, Diverged.
-    """
+
+def first_losses(floor: Floor, station: Station, steps: int) -> list[float]:
+    """The losses of the first ``steps`` updates on the first seed. Raises Refused, Diverged."""
     station.used_s = 0.0
     floor.build(station, "follow", 0)
     try:
-        losses: list[float] = []
-        while len(losses) < len(expected):
-            wanted = len(expected) - len(losses)
-            losses += floor.ask(station, "train", id="follow", steps=wanted, at_most_s=math.inf)["losses"]
-            if not math.isfinite(losses[-1]):
-                raise Diverged(len(losses), 0)
+        return _steps(floor, station, "follow", steps, 0, math.inf, 0)
     finally:
-        _drop(floor, station, "follow")
-    return curve_difference(expected, losses)
+        floor.drop(station.case, "follow")
+
+
+def follow(floor: Floor, station: Station, expected: Sequence[float]) -> float:
+    """How far a station's first losses lie from those of the trained one. Raises Refused, Diverged."""
+    return curve_difference(expected, first_losses(floor, station, len(expected)))
 
 
 def curve_difference(expected: Sequence[float], given: Sequence[float]) -> float:
@@ -177,17 +188,5 @@ def score_findings(score: Score) -> Iterator[Finding]:
         )
 
 
-def shared(score: Score, follows: float | None) -> Score:
-    """The score of a network for another backend that computes it."""
-    return replace(score, follows=follows)
-
-
 def _reached(score: float, target: float, higher_is_better: bool) -> bool:
     return score >= target if higher_is_better else score <= target
-
-
-def _drop(floor: Floor, station: Station, id: str) -> None:
-    try:
-        floor.ask(station, "drop", id=id)
-    except Refused:
-        return  # its worker is gone, and the network with it

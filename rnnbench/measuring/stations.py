@@ -10,11 +10,13 @@ from typing import Any
 from rnnbench.contracts import Cell, NetworkSpec, Settings, Task, TaskShape
 from rnnbench.measuring.gate import Gate, join
 from rnnbench.measuring.protocol import Message
-from rnnbench.measuring.workers import Refused, Worker, WorkerDied, WorkerKey, Workers
+from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
+from rnnbench.measuring.workers import Worker, WorkerKey, Workers
 from rnnbench.records import TIMED, Case, Finding, Measure, Parity, Record, Status
 
 WARM_CALLS = 10
 WARM_AT_MOST_S = 30.0
+_DROP_LIMIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,14 @@ def worker_key(case: Case) -> WorkerKey:
 
 @dataclass(slots=True)
 class Station:
-    """What is known of a case while it is measured. ``used_s`` counts against the case's time limit."""
+    """What is known of a case while it is measured.
+
+    ``cores``: how many its worker is pinned to. ``used_s`` counts against the case's time limit.
+    """
 
     case: Case
     spec: NetworkSpec
+    cores: int = 0
     path: str = ""
     parameters: int | None = None
     parity: Parity | None = None
@@ -97,12 +103,30 @@ class Floor:
         self.spent_s: dict[str, float] = {}
 
     def station(self, case: Case) -> Station:
-        """The case before anything has been done for it. Raises what the task's ``prepare`` raises."""
-        return Station(case, network_spec(case, self._tasks[case.task].prepare(case.length).shape))
+        """The case before anything has been done for it. Raises Refused where its task cannot be prepared."""
+        with refusing():
+            return Station(case, network_spec(case, self._tasks[case.task].prepare(case.length).shape))
 
     def worker(self, case: Case) -> Worker:
         """The case's worker, started if need be. Raises Refused."""
-        return self._workers.of(worker_key(case))
+        key = worker_key(case)
+        start = time.monotonic()
+        try:
+            return self._workers.of(key)
+        finally:
+            self._note("open", start)
+
+    def drop(self, case: Case, id: str) -> None:
+        """Forget a network, where its worker lives. A worker that hangs over it is killed, in silence."""
+        worker = self._workers.living(worker_key(case))
+        if worker is None:
+            return
+        try:
+            worker.ask("drop", _DROP_LIMIT_S, id=id)
+        except WorkerDied:
+            self._workers.forget(worker.key)
+        except Refused:
+            return
 
     def ask(self, station: Station, do: str, **request: Any) -> Message:
         """One request for a case. Raises Refused; after WorkerDied the worker is forgotten."""
@@ -123,9 +147,11 @@ class Floor:
             self._spend(station, do, start)
 
     def _spend(self, station: Station, what: str, start: float) -> None:
-        seconds = time.monotonic() - start
-        station.used_s += seconds
-        self.spent_s[what] = self.spent_s.get(what, 0.0) + seconds
+        station.used_s += time.monotonic() - start
+        self._note(what, start)
+
+    def _note(self, what: str, start: float) -> None:
+        self.spent_s[what] = self.spent_s.get(what, 0.0) + time.monotonic() - start
 
     def build(self, station: Station, id: str, seed: int = 0) -> None:
         """Build the case's network under ``id`` with the initial parameters of ``seed``."""
@@ -153,10 +179,11 @@ class Floor:
         case, worker = station.case, self.worker(station.case)
         start = time.monotonic()
         limit_s = self.protocol.case_limit_s
-        task = self._tasks[case.task].prepare(case.length)
         try:
-            probe = self._gate.probe(worker, station.spec, case.implementation, limit_s)
-            check = self._gate.check(worker, case.key, case, station.spec, task, limit_s)
+            with refusing():
+                task = self._tasks[case.task].prepare(case.length)
+                probe = self._gate.probe(worker, station.spec, case.implementation, limit_s)
+                check = self._gate.check(worker, case.key, case, station.spec, task, limit_s)
         except WorkerDied:
             self._workers.forget(worker.key)
             raise

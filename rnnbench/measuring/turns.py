@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.stations import Floor, Station, timed_phases, worker_key
-from rnnbench.measuring.workers import Refused, WorkerDied
 from rnnbench.records import Block, Measure
 
 SPIN_SHARE = 0.01
@@ -86,7 +86,6 @@ def _run_block(
     loops = calibrate_loops(station.median_s[phase], floor.protocol.block_s)
     worker = floor.worker(station.case)
     reply = floor.ask(station, "block", id=station.case.key, phase=phase, loops=loops)
-    worker.note_block(reply["cpu_before_s"], reply["cpu_after_s"])
     if worker.idle_cpu_share > SPIN_SHARE:
         worker.pause()
     if reply["compiled"]:
@@ -96,13 +95,21 @@ def _run_block(
 
 
 def restart_beside(floor: Floor, living: list[Station], dead: Station, failed: Failed) -> list[Station]:
-    """A worker died with ``dead``: start again the other cases whose networks went with it."""
-    survivors = []
-    for station in living:
+    """A worker died with ``dead``: start again the other cases whose networks went with it.
+
+    One that kills the fresh worker too is reported by ``failed``, and those before it are started once more.
+    """
+    lost = [station for station in living if worker_key(station.case) == worker_key(dead.case)]
+    gone: list[Station] = []
+    waiting = list(lost)
+    while waiting:
+        station = waiting.pop(0)
+        station.used_s = 0.0  # it is not to blame
         try:
-            if worker_key(station.case) == worker_key(dead.case):
-                floor.start(station, prove=False)
-            survivors.append(station)
+            floor.start(station, prove=False)
         except Refused as refused:
+            gone.append(station)
             failed(station, refused)
-    return survivors
+            if isinstance(refused, WorkerDied):
+                waiting = [each for each in lost if each not in gone]
+    return [station for station in living if station not in gone]

@@ -12,39 +12,30 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rnnbench.contracts import Settings, TaskDeclaration
-from rnnbench.errors import RnnbenchError
-from rnnbench.measuring.protocol import ADDRESS_VARIABLE, KEY_VARIABLE, Message, decode, encode
-from rnnbench.records import Status
+from rnnbench.measuring.launch import choose_cores, launch_environment
+from rnnbench.measuring.log import Log
+from rnnbench.measuring.oom import count_oom_kills
+from rnnbench.measuring.protocol import Message, decode, encode
+from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death
 
 OPEN_LIMIT_S = 180.0
 """A framework that has not opened by then never will; TensorFlow's first import may take 30 s."""
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-class Refused(RnnbenchError):
-    """The worker answered that it cannot; ``status`` is what the case ends as."""
-
-    def __init__(self, status: Status, reason: str, trace: str = "") -> None:
-        self.status = status
-        self.reason = reason
-        self.trace = trace
-        super().__init__(reason)
-
-
-class WorkerDied(Refused):
-    """The worker crashed or was killed at its time limit."""
+STOP_LIMIT_S = 2.0
+_DEATH_LIMIT_S = 10.0
+_IDLE_LEAST_S = 0.05
+"""A shorter wait says nothing about what a process does while it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +47,11 @@ class WorkerKey:
 
 
 class Worker:
-    """One child process with one opened backend; ``opened`` is what it said of its environment."""
+    """One child process. ``open`` it first; ``opened`` is then what it said of its environment.
+
+    ``idle_cpu_share`` is the largest part of a core that it has used while it waited for a request.
+    Only ``end`` may be called from another thread.
+    """
 
     def __init__(
         self,
@@ -66,37 +61,65 @@ class Worker:
         tasks: Sequence[TaskDeclaration] = (),
         pinned: bool = True,
     ) -> None:
-        """Start the process and open the backend. Raises Refused or WorkerDied.
+        """Start the process. Raises Refused where the system gives none.
 
         ``pinned`` False: for work that is not timed, so that several workers may share all cores.
         """
         self.key = key
-        self._log = tempfile.NamedTemporaryFile("w+b", prefix="rnnbench-worker-", suffix=".log")  # noqa: SIM115
+        self.opened: Message = {}
+        self.idle_cpu_share = 0.0
+        self._stopped = self._ended = False
+        self._connection: Connection | None = None
+        self._request = {
+            "backend": key.backend,
+            "settings": asdict(key.settings),
+            "plugin_files": [str(Path(file).resolve()) for file in plugin_files],
+            "tasks": [asdict(task) for task in tasks],
+        }
+        self._oom_kills = count_oom_kills()
         authkey = secrets.token_bytes(16)
-        with Listener(authkey=authkey) as listener:
-            self._process = self._spawn(listener.address, authkey)
-            self._connection = self._accept(listener)
-        cores = choose_cores(key.settings.threads) if pinned else []
-        self.idle_cpu_share: float = 0.0
-        self._idle_since: tuple[float, float] | None = None
-        self._stopped = False
-        self.opened = self.ask(
-            "open",
-            OPEN_LIMIT_S,
-            backend=key.backend,
-            settings=asdict(key.settings),
-            cores=cores,
-            plugin_files=[str(Path(file).resolve()) for file in plugin_files],
-            tasks=[asdict(task) for task in tasks],
-        )
+        with contextlib.ExitStack() as opened:
+            try:
+                self._log = opened.enter_context(contextlib.closing(Log()))
+                self._listener = opened.enter_context(Listener(authkey=authkey))
+                threads = key.settings.threads
+                self._process = subprocess.Popen(
+                    # -P: a file of the user's that is called numpy.py must not stand in for NumPy
+                    [sys.executable, "-P", "-m", "rnnbench.measuring.worker"],
+                    env=launch_environment(
+                        str(self._listener.address), authkey, threads, choose_cores(threads) if pinned else ()
+                    ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log.writer,
+                    stderr=self._log.writer,
+                    # Ctrl-C is for the parent, which then ends its workers in order
+                    start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                )
+            except OSError as error:
+                raise Refused("failed", f"no worker could be started: {error}") from None
+            opened.pop_all()
+
+    def open(self) -> None:
+        """Wait for the process and open the backend in it. Raises Refused or WorkerDied; it is gone then."""
+        try:
+            self._connection = self._accept()
+            self.opened = self.ask("open", OPEN_LIMIT_S, **self._request)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            self._listener.close()
 
     def ask(self, do: str, limit_s: float, **request: Any) -> Message:
         """Send one request and wait for its reply; at ``limit_s`` the process is killed.
 
         Raises Refused with what the worker said, WorkerDied where it is gone.
         """
-        self._resume()
+        if self._connection is None:
+            raise WorkerDied("crashed", f"the worker had ended before {do}")
         try:
+            self._resume()
             self._connection.send_bytes(encode({"do": do, **request}))
             if not self._connection.poll(limit_s):
                 self.kill()
@@ -104,19 +127,15 @@ class Worker:
             reply = decode(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise self._death(do) from None
+        except ValueError as error:
+            self.kill()
+            raise WorkerDied("crashed", f"the worker's reply to {do} could not be read: {error}") from None
+        if reply["idle"]["waited_s"] > _IDLE_LEAST_S:
+            share = reply["idle"]["cpu_s"] / reply["idle"]["waited_s"]
+            self.idle_cpu_share = max(self.idle_cpu_share, share)
         if "error" in reply:
             raise Refused(reply["error"], reply["reason"], reply["trace"])
         return dict(reply["ok"])
-
-    def note_block(self, cpu_before_s: float, cpu_after_s: float) -> None:
-        """Keep the books on CPU time used between two blocks, when this worker should have been idle."""
-        now = time.monotonic()
-        if self._idle_since is not None:
-            idle_cpu_s, since = self._idle_since
-            waited_s = now - since
-            if waited_s > 0.05:
-                self.idle_cpu_share = max(self.idle_cpu_share, (cpu_before_s - idle_cpu_s) / waited_s)
-        self._idle_since = (cpu_after_s, now)
 
     def pause(self) -> None:
         """Stop an idle process by signal, where the system can; the next request wakes it."""
@@ -124,89 +143,84 @@ class Worker:
             self._process.send_signal(signal.SIGSTOP)
             self._stopped = True
 
-    def stop(self) -> None:
-        """Ask it to end, then make sure."""
-        with contextlib.suppress(OSError, EOFError, subprocess.TimeoutExpired):
+    def ask_to_stop(self) -> None:
+        """Say that nothing will be asked any more; ``stop`` or ``kill`` must follow."""
+        with contextlib.suppress(OSError):
             self._resume()
-            self._connection.send_bytes(encode({"do": "stop"}))
-            self._process.wait(2.0)
+            if self._connection is not None:
+                self._connection.send_bytes(encode({"do": "stop"}))
+
+    def stop(self, limit_s: float = STOP_LIMIT_S) -> None:
+        """Ask it to end, then make sure."""
+        self.ask_to_stop()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, limit_s))
         self.kill()
 
-    def kill(self) -> None:
-        """End the process and everything it started, at once."""
-        if self._process.poll() is None:
-            if hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.kill()
-        self._process.wait()
-        if hasattr(self, "_connection"):
-            self._connection.close()
+    def end(self) -> None:
+        """Kill the process and everything it started, and do not wait for that."""
+        if self._ended:
+            return  # a number that was freed may be somebody else's by now
+        self._ended = True
+        if hasattr(os, "killpg"):
+            # also after a crash: what a framework started in the group lives on
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
-    def log_tail(self) -> str:
-        """The last lines that the process printed."""
-        self._log.flush()
-        lines = Path(self._log.name).read_text(errors="replace").strip().splitlines()
-        return " | ".join(line.strip() for line in lines[-3:])[-400:]
+    def kill(self) -> None:
+        """End the process at once and give back all that it held."""
+        self.end()
+        # a process that hangs in a driver cannot even be killed; the run goes on without it
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DEATH_LIMIT_S)
+        self._listener.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._log.close()
 
     def _resume(self) -> None:
         if self._stopped:
             self._process.send_signal(signal.SIGCONT)
             self._stopped = False
 
-    def _spawn(self, address: Any, authkey: bytes) -> subprocess.Popen[bytes]:
-        environment = {
-            **os.environ,
-            **{name: str(self.key.settings.threads) for name in _THREAD_VARIABLES},
-            # a pool that spins while it waits would compute in other workers' turns
-            "OMP_WAIT_POLICY": "PASSIVE",
-            ADDRESS_VARIABLE: str(address),
-            KEY_VARIABLE: authkey.hex(),
-        }
-        return subprocess.Popen(
-            [sys.executable, "-m", "rnnbench.measuring.worker"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            # Ctrl-C is for the parent, which then ends its workers in order
-            start_new_session=True,
-        )
-
-    def _accept(self, listener: Listener) -> Connection:
+    def _accept(self) -> Connection:
         accepted: list[Connection] = []
+        listener = self._listener
 
         def wait() -> None:
-            with contextlib.suppress(OSError, EOFError):
+            with contextlib.suppress(OSError, EOFError, AuthenticationError):
                 accepted.append(listener.accept())
 
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         begin = time.monotonic()
-        while thread.is_alive():
-            thread.join(0.02)
-            if self._process.poll() is not None:
-                raise WorkerDied("crashed", f"the worker ended before it began: {self.log_tail()}")
-            if time.monotonic() - begin > OPEN_LIMIT_S:
-                self.kill()
-                raise WorkerDied("timeout", f"the worker did not start within {OPEN_LIMIT_S:.0f} s")
+        try:
+            while thread.is_alive():
+                thread.join(0.02)
+                if self._process.poll() is not None:
+                    raise WorkerDied("crashed", f"the worker ended before it began: {self._log.tail()}")
+                if time.monotonic() - begin > OPEN_LIMIT_S:
+                    raise WorkerDied("timeout", f"the worker did not start within {OPEN_LIMIT_S:.0f} s")
+        finally:
+            if thread.is_alive():
+                # nothing else ends an accept: call, and hang up
+                with contextlib.suppress(OSError, EOFError):
+                    Client(listener.address).close()
         if not accepted:
-            self.kill()
-            raise WorkerDied("crashed", f"the worker did not connect: {self.log_tail()}")
+            raise WorkerDied("crashed", f"the worker did not connect: {self._log.tail()}")
         return accepted[0]
 
     def _death(self, do: str) -> WorkerDied:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5.0)
+        try:
+            code = self._process.wait(_DEATH_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return WorkerDied("crashed", f"the worker hung up during {do} and was killed")
+        said = self._log.tail()
         self.kill()
-        code = self._process.returncode
-        said = self.log_tail()
-        if code < 0:
-            name = signal.Signals(-code).name
-            # nobody else kills with this signal: the kernel does when memory has run out
-            status: Status = "out_of_memory" if name == "SIGKILL" else "crashed"
-            return WorkerDied(status, f"the worker was killed by {name} during {do}. {said}".strip())
-        return WorkerDied("crashed", f"the worker ended with status {code} during {do}. {said}".strip())
+        return describe_death(code, do, said, self._oom_kills, count_oom_kills())
 
 
 class Workers:
@@ -220,6 +234,7 @@ class Workers:
         self._tasks = tasks
         self._living: dict[WorkerKey, Worker] = {}
         self._failed: dict[WorkerKey, Refused] = {}
+        self._aborted = False
         self.environments: dict[WorkerKey, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Workers:
@@ -228,38 +243,48 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._living.values():
-            if kind is None:
-                worker.stop()
-            else:  # interrupted: a worker in the middle of a block would not hear "stop" for a while
-                worker.kill()
+        if kind is not None:  # interrupted: one in the middle of a block would not hear "stop" for a while
+            self.abort()
+        stop_all(self._living.values())
         self._living.clear()
 
     def of(self, key: WorkerKey) -> Worker:
         """The worker of a key. A backend that cannot be opened is not tried again: Refused each time."""
         if key in self._failed:
-            raise self._failed[key]
+            raise self._failed[key].with_traceback(None)
         if key not in self._living:
             try:
-                self._living[key] = Worker(
-                    key, plugin_files=self._plugin_files, tasks=self._tasks, pinned=self._pinned
-                )
+                worker = Worker(key, plugin_files=self._plugin_files, tasks=self._tasks, pinned=self._pinned)
+                self._living[key] = worker
+                if self._aborted:
+                    worker.end()
+                worker.open()
             except Refused as refused:
+                self._living.pop(key, None)
                 self._failed[key] = refused
                 raise
-            self.environments[key] = self._living[key].opened
+            self.environments[key] = worker.opened
         return self._living[key]
+
+    def living(self, key: WorkerKey) -> Worker | None:
+        """The worker of a key where there is one; starts none."""
+        return self._living.get(key)
 
     def forget(self, key: WorkerKey) -> None:
         """After a WorkerDied: the next ``of`` starts a fresh one."""
         self._living.pop(key, None)
 
+    def abort(self) -> None:
+        """Kill all processes without waiting; from any thread. What is being asked ends in WorkerDied."""
+        self._aborted = True
+        for worker in list(self._living.values()):
+            worker.end()
 
-def choose_cores(threads: int) -> list[int]:
-    """The cores to pin ``threads`` threads to: the highest allowed ones, for the lowest serve interrupts.
 
-    [] where the system cannot pin.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    return sorted(os.sched_getaffinity(0))[-threads:]
+def stop_all(workers: Collection[Worker]) -> None:
+    """Stop workers side by side, so that they end in the time of the slowest."""
+    for worker in workers:
+        worker.ask_to_stop()
+    deadline = time.monotonic() + STOP_LIMIT_S
+    for worker in workers:
+        worker.stop(deadline - time.monotonic())

@@ -1,0 +1,55 @@
+"""What a worker must know before it loads anything: by environment variables, read once.
+
+Nothing here loads NumPy: a thread pool keeps the cores that it was born on, so pinning comes first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import psutil
+
+ADDRESS_VARIABLE = "RNNBENCH_WORKER_ADDRESS"
+KEY_VARIABLE = "RNNBENCH_WORKER_KEY"
+CORES_VARIABLE = "RNNBENCH_WORKER_CORES"
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def launch_environment(address: str, authkey: bytes, threads: int, cores: Sequence[int]) -> Mapping[str, str]:
+    """The environment of a worker that is to call ``address``."""
+    return {
+        **os.environ,
+        **{name: str(threads) for name in _THREAD_VARIABLES},
+        # a pool that spins while it waits would compute in other workers' turns
+        "OMP_WAIT_POLICY": "PASSIVE",
+        ADDRESS_VARIABLE: address,
+        KEY_VARIABLE: authkey.hex(),
+        CORES_VARIABLE: ",".join(map(str, cores)),
+    }
+
+
+def allowed_cores() -> list[int]:
+    """The cores that this process may use, in order; [] where the system cannot pin."""
+    if not hasattr(psutil.Process, "cpu_affinity"):
+        return []
+    return sorted(psutil.Process().cpu_affinity())
+
+
+def choose_cores(threads: int) -> list[int]:
+    """The cores to pin ``threads`` threads to: the highest allowed ones, for the lowest serve interrupts.
+
+    [] where the system cannot pin.
+    """
+    return allowed_cores()[-threads:]
+
+
+def pin(cores: Sequence[int]) -> list[int]:
+    """Restrict this process to ``cores``; returns those in force, [] where it was not pinned."""
+    if not cores or not hasattr(psutil.Process, "cpu_affinity"):
+        return []
+    try:
+        psutil.Process().cpu_affinity(list(cores))
+    except (OSError, ValueError, psutil.Error):
+        return []  # taken away since they were chosen; the record says that nothing was pinned
+    return allowed_cores()

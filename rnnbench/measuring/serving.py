@@ -1,0 +1,62 @@
+"""The worker's loop: does what it is told, reports, and never decides."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from rnnbench.errors import Unavailable, Unsupported
+from rnnbench.measuring.bench import open_bench
+from rnnbench.measuring.protocol import Message, decode, encode
+
+_KINDS: tuple[tuple[type[Exception], str], ...] = (
+    (Unsupported, "unsupported"),
+    (Unavailable, "skipped"),
+    (MemoryError, "out_of_memory"),
+)
+_OUT_OF_MEMORY = ("out of memory", "resource_exhausted", "unable to allocate")
+"""Each framework has an exception type of its own for this; the words are what they share."""
+
+
+def serve(connection: Connection, pinned: list[int]) -> None:
+    """Answer every request, until "stop" or the end of the connection.
+
+    A reply is {"ok": ...} or {"error": status, "reason": ..., "trace": ...}, and "idle": how long this
+    process waited for the request, and the CPU time that all its threads used meanwhile.
+    """
+    handlers: dict[str, Callable[..., Message]] = {}
+
+    def open_(**request: Any) -> Message:
+        bench, opened = open_bench(**request)
+        handlers.update(bench.handlers())
+        return {**opened, "pinned": pinned}
+
+    handlers["open"] = open_
+    while True:
+        since, cpu_s = time.perf_counter(), time.process_time()
+        try:
+            request = decode(connection.recv_bytes())
+        except (EOFError, OSError):
+            return
+        idle = {"cpu_s": time.process_time() - cpu_s, "waited_s": time.perf_counter() - since}
+        name = request.pop("do")
+        if name == "stop":
+            return
+        try:
+            reply = encode({"ok": handlers[name](**request), "idle": idle})
+        except Exception as error:
+            reply = encode({**describe_error(error), "idle": idle})
+        connection.send_bytes(reply)
+
+
+def describe_error(error: Exception) -> Message:
+    """An exception as data: which status it means, and why."""
+    kind = next((kind for type_, kind in _KINDS if isinstance(error, type_)), "failed")
+    text = " ".join(str(error).split())
+    if kind == "failed" and any(words in text.lower() for words in _OUT_OF_MEMORY):
+        kind = "out_of_memory"
+    named = text if kind in ("unsupported", "skipped") else f"{type(error).__name__}: {text}"
+    return {"error": kind, "reason": named[:500], "trace": "".join(traceback.format_exception(error))[-8000:]}

@@ -1,7 +1,9 @@
 """Native against the same Keras layer and a Dense called directly in a tf.function.
 
-Pairs of blocks in alternating order; prints the median ratio native ÷ direct, its quartiles over
-the pairs, and both fastest times. Run it on an idle machine, pinned to one core:
+Each side is built several times, because identical graphs differ in one process (memory layout);
+blocks alternate. Prints the ratio native ÷ direct (geometric mean over instances of the median over
+rounds), its range over instances, and how far identical direct instances lie apart.
+Run it on an idle machine, pinned to one core:
 
     taskset -c 0 python benchmarks/native_against_keras.py lstm gru elman
 """
@@ -22,10 +24,11 @@ from rnnbench.contracts import Batch, NetworkSpec, Session, Settings, TrainingSp
 from rnnbench.training import initialise
 
 B, T, I, H, O = 32, 100, 64, 128, 10  # noqa: E741
+Pair = tuple[Callable[[], Any], Callable[[], Any]]
 LAYERS = {"lstm": "LSTM", "gru": "GRU", "elman": "SimpleRNN"}
 
 
-def direct(cell: str, batch: Batch) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def direct(cell: str, batch: Batch) -> Pair:
     """Forward and gradients as a Keras user would write them: defaults, batch-major, last output."""
     import keras  # type: ignore[import-untyped]
     import tensorflow as tf  # type: ignore[import-untyped]
@@ -49,7 +52,7 @@ def direct(cell: str, batch: Batch) -> tuple[Callable[[], Any], Callable[[], Any
     return lambda: forward_function(x), lambda: gradients_function(x)
 
 
-def native(session: Session, cell: str, batch: Batch) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def native(session: Session, cell: str, batch: Batch) -> Pair:
     """The same two through the plugin."""
     spec = NetworkSpec(cell, I, H, O, "last", "cross_entropy", lengths=batch.lengths is not None)
     cells = {cell.name: cell for cell in rnnbench_cells()}
@@ -72,7 +75,8 @@ def main() -> None:
     """Print one line for each cell and phase."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cells", nargs="*", default=["lstm"], help=", ".join(LAYERS))
-    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of blocks")
+    parser.add_argument("--instances", type=int, default=5, help="times that each side is built")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--lengths", action="store_true", help="masked: half of the sequences end early")
     arguments = parser.parse_args()
@@ -84,24 +88,33 @@ def main() -> None:
     lengths = np.minimum(rng.integers(T // 2, 3 * T // 2, B), T).astype(np.int32)
     batch = Batch(inputs, targets, lengths if arguments.lengths else None)
     for cell in arguments.cells:
-        pairs = zip(native(session, cell, batch), direct(cell, batch), strict=True)
-        for phase, (ours, theirs) in zip(("forward", "gradients"), pairs, strict=True):
-            ours(), theirs()
-            loops = 8 if phase == "forward" else 3
-            times = []
-            for number in range(arguments.pairs):
-                if number % 2:
-                    second, first = block_s(theirs, loops), block_s(ours, loops)
-                else:
-                    first, second = block_s(ours, loops), block_s(theirs, loops)
-                times.append((first, second))
-            first, second = np.array(times).T
-            low, middle, high = np.quantile(first / second, (0.25, 0.5, 0.75))
-            sys.stdout.write(
-                f"{cell:6} {phase:10} native/direct {middle:.3f} [{low:.3f}, {high:.3f}]   "
-                f"min {first.min() * 1e3:.2f} / {second.min() * 1e3:.2f} ms, "
-                f"ratio of minima {first.min() / second.min():.3f}\n"
-            )
+        sides = [(native(session, cell, batch), direct(cell, batch)) for _ in range(arguments.instances)]
+        for phase, name in enumerate(("forward", "gradients")):
+            pairs = [(ours[phase], theirs[phase]) for ours, theirs in sides]
+            sys.stdout.write(compare(f"{cell:6} {name:10}", pairs, arguments.rounds, (8, 3)[phase]) + "\n")
+
+
+def compare(
+    label: str, pairs: list[tuple[Callable[[], Any], Callable[[], Any]]], rounds: int, loops: int
+) -> str:
+    """The line for one cell and phase; ``rounds`` blocks of each side of each pair."""
+    for ours, theirs in pairs:
+        ours(), theirs()
+    times = np.empty((rounds, len(pairs), 2))
+    for number in range(rounds):
+        for index, pair in enumerate(pairs):
+            for side in (0, 1) if number % 2 == 0 else (1, 0):
+                times[number, index, side] = block_s(pair[side], loops)
+    # by instance: two graphs of the very same code differ by several per cent, however often they run
+    medians = np.median(times, axis=0) * 1e3
+    ratios = np.median(times[:, :, 0] / times[:, :, 1], axis=0)
+    identical = medians[:, 1].max() / medians[:, 1].min()
+    return (
+        f"{label} native/direct {np.exp(np.log(ratios).mean()):.3f} "
+        f"[{ratios.min():.3f}, {ratios.max():.3f}] over instances; "
+        f"medians {medians[:, 0].mean():.2f} / {medians[:, 1].mean():.2f} ms; "
+        f"direct against itself up to {identical:.3f}"
+    )
 
 
 if __name__ == "__main__":

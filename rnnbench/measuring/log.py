@@ -25,8 +25,9 @@ class Log:
         """The last three lines, on one."""
         size = self._reader.seek(0, os.SEEK_END)
         self._reader.seek(max(0, size - _TAIL_BYTES))
-        lines = self._reader.read().decode(errors="replace").strip().splitlines()
-        return " | ".join(line.strip() for line in lines[-3:])[-400:]
+        lines = self._reader.read().decode(errors="replace").splitlines()
+        said = [line.strip() for line in lines if line.strip()]
+        return " | ".join(said[-3:])[-400:]
 
     def close(self) -> None:
         """Close both ends and remove the file."""

@@ -1,0 +1,111 @@
+"""The gate, end to end: a worker that computes another function is caught, whatever the mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from test_workers import HERE, PLUGINS
+
+from rnnbench.contracts import NetworkSpec, Settings
+from rnnbench.measuring.gate import Gate, join
+from rnnbench.measuring.refusals import Refused
+from rnnbench.measuring.stations import Floor, Protocol, network_spec
+from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.plugins import Plugins, discover
+from rnnbench.records import Case, Parity
+
+
+@pytest.fixture(scope="module")
+def floor_of_mistakes() -> Iterator[tuple[Workers, Plugins]]:
+    files = (*PLUGINS, str(HERE / "wrong_plugin.py"))
+    with Workers(files, ()) as workers:
+        yield workers, discover(files)
+
+
+def spec(cell: str) -> NetworkSpec:
+    return NetworkSpec(cell, 3, 5, 4, "last", "cross_entropy", layers=2, bidirectional="concat", lengths=True)
+
+
+def probe(found: tuple[Workers, Plugins], backend: str, cell: str, dtype: str = "float32") -> Parity:
+    workers, plugins = found
+    worker = workers.of(WorkerKey(backend, Settings(dtype=dtype)))  # type: ignore[arg-type]
+    return Gate(plugins.cells).probe(worker, spec(cell), "portable", 60)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "cell", "quantity"),
+    [
+        ("permuted_gate", "lstm", "outputs"),
+        ("dropped_bias", "gru", "outputs"),
+        ("transposed_recurrence", "elman", "outputs"),
+        ("leaking_padding", "lstm", "outputs"),
+        ("swapped_states", "lstm", "outputs"),
+        ("forgotten_state", "gru", "outputs"),
+        ("half_gradient", "elman", "gradients"),
+        ("idle_optimizer", "gru", "parameters"),
+        ("rough_output", "lstm", "outputs"),
+        ("reset_before_for_after", "gru", "outputs"),
+    ],
+)
+def test_each_mistake_is_caught(
+    mistake: str, cell: str, quantity: str, floor_of_mistakes: tuple[Workers, Plugins]
+) -> None:
+    parity = probe(floor_of_mistakes, mistake, cell)
+    assert not parity.passed
+    assert not parity.worst[quantity] <= 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
+def test_without_a_mistake_it_passes(
+    cell: str, dtype: str, floor_of_mistakes: tuple[Workers, Plugins]
+) -> None:
+    parity = probe(floor_of_mistakes, "none_at_all", cell, dtype)
+    assert parity.passed
+    assert parity.dtype == dtype
+    assert len(parity.worst) >= 4
+
+
+def test_the_probe_is_asked_once_for_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Workers(PLUGINS, ()) as workers:
+        worker, gate = workers.of(WorkerKey("toy", Settings())), Gate(discover(PLUGINS).cells)
+        asked: list[str] = []
+        ask = worker.ask
+        monkeypatch.setattr(
+            worker, "ask", lambda do, limit_s, **rest: asked.append(do) or ask(do, limit_s, **rest)
+        )
+        first = gate.probe(worker, spec("elman"), "portable", 60)
+        assert gate.probe(worker, spec("elman"), "portable", 60) is first
+        gate.probe(worker, spec("lstm"), "portable", 60)
+        assert asked == ["probe", "probe"]
+
+
+def test_the_real_shape_is_checked_too() -> None:
+    """``lying`` moves the head's bias after the build: both networks, the probe's and the case's, show it."""
+    plugins = discover(PLUGINS)
+    case = Case("copy", 3, "gru", "lying", "portable", hidden=4, batch=3)
+    with Workers(PLUGINS, ()) as workers:
+        gate = Gate(plugins.cells)
+        floor = Floor(workers, gate, plugins.cells, plugins.tasks, Protocol())
+        task = plugins.tasks["copy"].prepare(3)
+        station = floor.station(case)
+        assert station.spec == network_spec(case, task.shape)
+        floor.build(station, case.key)
+        check = gate.check(floor.worker(case), case.key, case, station.spec, task, 60)
+        assert not check.passed
+        assert check.worst["outputs"] > 10
+        with pytest.raises(Refused, match="not the function of the float32 reference") as refused:
+            floor.prove(station)
+        assert refused.value.status == "mismatch"
+        assert "shape outputs" in refused.value.reason
+        assert station.parity is not None
+        assert not station.parity.passed
+
+
+def test_join_keeps_both() -> None:
+    joined = join(Parity("float32", {"outputs": 0.1, "loss": 0.2}), Parity("float32", {"outputs": 3.0}))
+    assert joined.worst == {"outputs": 0.1, "loss": 0.2, "shape outputs": 3.0}
+    assert not joined.passed
+    assert not Parity("float32", {"outputs": np.nan}).passed, "NaN is no agreement"

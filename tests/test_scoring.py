@@ -1,0 +1,160 @@
+"""Training and following, on a floor without workers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from fakes import CASE, FakeFloor, died, station
+
+from rnnbench.contracts import Baseline, TaskShape
+from rnnbench.measuring import scoring
+from rnnbench.measuring.refusals import WorkerDied
+from rnnbench.measuring.scoring import (
+    FOLLOW_STEPS,
+    Diverged,
+    Trained,
+    assemble,
+    choose_trained,
+    curve_difference,
+    first_losses,
+    follow,
+    score_findings,
+    train_all_seeds,
+)
+from rnnbench.measuring.stations import Protocol
+from rnnbench.records import Curve, Score
+
+SHAPE = TaskShape(1, "last", "mse", "recall", higher_is_better=True, features=1)
+
+
+def train(floor: FakeFloor, allowed_s: float = math.inf, **changes: object) -> Trained:
+    one = station(train=replace(CASE.train, **changes))  # type: ignore[arg-type]
+    return train_all_seeds(floor, one, SHAPE, allowed_s, lambda text: None)  # type: ignore[arg-type]
+
+
+def test_a_curve_for_each_seed_with_the_mean_loss_between_evaluations() -> None:
+    floor = FakeFloor()
+    trained = train(floor)
+    assert [curve.seed for curve in trained.curves] == [0, 1]
+    first, second = trained.curves
+    assert first.steps == second.steps == (4, 8, 10)
+    assert first.scores == (0.4, 0.8, 1.0)
+    assert first.loss == pytest.approx(
+        ((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4, (1 / 5 + 1 / 6 + 1 / 7 + 1 / 8) / 4, 19 / 180)
+    )
+    assert second.loss[2] == pytest.approx((1 / 10 + 1 / 11) / 2)
+    assert first.stopped == "steps"
+    assert trained.first_losses == [1 / (1 + step) for step in range(10)]
+    assert floor.built == {}, "every network that was built was dropped"
+
+
+def test_only_the_first_losses_are_kept() -> None:
+    trained = train(FakeFloor(), steps=3 * FOLLOW_STEPS, evaluate_every=40)
+    assert trained.first_losses == [1 / (1 + step) for step in range(FOLLOW_STEPS)]
+
+
+@pytest.mark.parametrize(("higher", "target", "steps"), [(True, 0.75, (4, 8)), (False, 0.5, (4,))])
+def test_training_stops_at_its_target(higher: bool, target: float, steps: tuple[int, ...]) -> None:
+    shape = replace(SHAPE, higher_is_better=higher)
+    one = station(train=replace(CASE.train, target=target))
+    trained = train_all_seeds(FakeFloor(), one, shape, math.inf, lambda text: None)  # type: ignore[arg-type]
+    assert all(curve.steps == steps and curve.stopped == "target" for curve in trained.curves)
+
+
+def test_a_budget_cuts_every_seed_and_still_scores_it() -> None:
+    trained = train(FakeFloor(), allowed_s=0.0)
+    assert [(curve.steps, curve.stopped) for curve in trained.curves] == [((1,), "budget")] * 2
+
+
+def test_slow_steps_are_no_hang() -> None:
+    floor = FakeFloor(steps_at_once=3, protocol=Protocol(case_limit_s=8.0))
+    trained = train(floor, seeds=1)
+    assert trained.curves[0].steps == (4, 8, 10), "in pieces, but evaluated where it was asked for"
+    assert len(trained.first_losses) == 10
+    pieces = [request["at_most_s"] for _, do, request in floor.asked if do == "train"]
+    assert len(pieces) == 5
+    assert set(pieces) == {4.0}
+
+
+def test_nan_is_diverged_with_its_step() -> None:
+    floor = FakeFloor(loss=lambda backend, seed, step: math.nan if (seed, step) == (1, 5) else 1.0)
+    with pytest.raises(Diverged, match=r"at step 6 \(seed 1\)") as diverged:
+        train(floor)
+    assert diverged.value.status == "diverged"
+    assert floor.built == {}
+
+
+def test_a_crash_in_training_is_passed_on() -> None:
+    floor = FakeFloor(faults={("torch", "evaluate"): [None, died()]})
+    with pytest.raises(WorkerDied):
+        train(floor)
+
+
+def test_following() -> None:
+    expected = [1 / (1 + step) for step in range(10)]
+    assert follow(FakeFloor(), station(), expected) == 0.0  # type: ignore[arg-type]
+    off = FakeFloor(loss=lambda backend, seed, step: 1 / (1 + step) + (0.03 if step == 7 else 0.0))
+    assert follow(off, station(), expected) == pytest.approx(0.03)  # type: ignore[arg-type]
+    assert off.built == {}
+    slow = FakeFloor(steps_at_once=3)
+    assert first_losses(slow, station(), 10) == expected  # type: ignore[arg-type]
+    gone = FakeFloor(loss=lambda backend, seed, step: math.inf if step == 2 else 1.0)
+    with pytest.raises(Diverged, match="step 3"):
+        follow(gone, station(), expected)  # type: ignore[arg-type]
+
+
+def test_curve_difference_is_relative_to_the_largest_loss() -> None:
+    assert curve_difference([4.0, 2.0, 1.0], [4.0, 2.2, 0.9]) == pytest.approx(0.05)
+    assert curve_difference([0.0], [0.0]) == 0.0
+    with pytest.raises(ValueError, match="zip"):
+        curve_difference([1.0, 2.0], [1.0])
+
+
+def test_who_is_trained() -> None:
+    torch = station("torch", {"forward": 1.0, "train_step": 3e-3})
+    jax = station("jax", {"forward": 9.0, "train_step": 2e-3})
+    numpy = station("numpy", {})
+    all_three = [torch, jax, numpy]
+    assert choose_trained(all_three, "fastest") == [jax]
+    assert choose_trained(all_three, "all") == all_three
+    assert choose_trained(all_three, ("numpy", "torch")) == [torch, numpy]
+    assert choose_trained([torch, numpy], ("jax",)) == [torch], (
+        "the named one is gone: the quickest stands in"
+    )
+    assert choose_trained([numpy, station("toy", {})], "fastest") == [numpy]
+    assert choose_trained(all_three, "fastest", led=True) == []
+    assert choose_trained(all_three, ("numpy",), led=True) == [numpy]
+    assert choose_trained([torch], ("jax",), led=True) == []
+
+
+class FakeTask:
+    def prepare(self, length: int) -> FakeTask:
+        return self
+
+    def baselines(self) -> dict[str, Baseline]:
+        return {"trivial": Baseline("chance", 0.125)}
+
+
+def test_a_score_stands_beside_the_baselines() -> None:
+    curve = Curve(0, (4, 10), (0.5, 0.75), (1.0, 0.5), "steps")
+    score = assemble(FakeTask(), SHAPE, "key", Trained([curve], [1.0]), 20)  # type: ignore[arg-type]
+    assert (score.trivial, score.trivial_name, score.simple, score.simple_name) == (0.125, "chance", None, "")
+    assert (score.metric, score.trained_on, score.follows, score.values) == ("recall", "key", 0.0, (0.75,))
+
+
+@pytest.mark.parametrize(
+    ("stopped", "follows", "words"),
+    [
+        ("steps", 0.0, []),
+        ("budget", None, ["over_budget"]),
+        ("steps", scoring.FOLLOW_TOLERANCE * 1.01, ["curve_differs"]),
+        ("target", scoring.FOLLOW_TOLERANCE * 0.99, []),
+    ],
+)
+def test_doubts_about_a_score(stopped: str, follows: float | None, words: list[str]) -> None:
+    score = Score("recall", True, "key", (Curve(0, (7,), (0.5,), (1.0,), stopped),), follows=follows)
+    found = list(score_findings(score))
+    assert [finding.word for finding in found] == words
+    assert all("7 steps" in finding.text for finding in found if finding.word == "over_budget")

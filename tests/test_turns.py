@@ -1,0 +1,171 @@
+"""Turns: fair orders, blocks that count, and what a death does to the neighbours."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from fakes import FakeFloor, died, station
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnbench.measuring.refusals import Refused
+from rnnbench.measuring.stations import Station
+from rnnbench.measuring.turns import balanced_orders, calibrate_loops, restart_beside, take_turns
+from rnnbench.records import Block
+
+
+class Told:
+    """What the turns report."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self.failed: list[tuple[str, str]] = []
+
+    def keep(self, block: Block) -> None:
+        self.blocks.append(block)
+
+    def fail(self, station: Station, refused: Refused) -> None:
+        self.failed.append((station.case.key, refused.status))
+
+
+def turns(floor: FakeFloor, stations: list[Station], rounds: int = 4) -> tuple[list[Station], Told]:
+    told = Told()
+    living = take_turns(floor, stations, 2, rounds, 7, told.keep, told.fail)  # type: ignore[arg-type]
+    return living, told
+
+
+@settings(deadline=None)
+@given(st.integers(1, 8), st.integers(1, 30), st.integers(0, 2**31))
+def test_orders_are_permutations_and_each_second_one_is_reversed(size: int, rounds: int, seed: int) -> None:
+    orders = list(balanced_orders(size, rounds, np.random.default_rng(seed)))
+    assert len(orders) == rounds
+    assert all(sorted(order) == list(range(size)) for order in orders)
+    for one, other in zip(orders[::2], orders[1::2], strict=False):
+        assert other == one[::-1]  # AB then BA: a drift that is linear in time falls out
+    if rounds % 2 == 0:
+        positions = np.array([[order.index(case) for case in range(size)] for order in orders])
+        assert np.allclose(positions.mean(axis=0), (size - 1) / 2)
+
+
+def test_orders_are_random() -> None:
+    firsts = Counter(order[0] for order in list(balanced_orders(3, 600, np.random.default_rng(0)))[::2])
+    assert all(70 < firsts[case] < 130 for case in range(3))
+
+
+@settings(deadline=None)
+@given(st.floats(1e-9, 100), st.floats(1e-4, 1))
+def test_a_block_lasts_long_enough_and_no_longer(median_s: float, block_s: float) -> None:
+    loops = calibrate_loops(median_s, block_s)
+    assert loops * median_s >= block_s * (1 - 1e-9)
+    assert loops == 1 or (loops - 1) * median_s < block_s
+
+
+def test_a_median_of_nothing_does_not_divide_by_it() -> None:
+    assert calibrate_loops(0.0, 0.02) == 20_000_000
+
+
+def test_every_case_runs_one_block_of_each_phase_in_each_round() -> None:
+    phases = ("forward", "train_step")
+    stations = [
+        station(name, {"forward": 1e-4, "train_step": 3e-4}, measure=phases)
+        for name in ("torch", "jax", "numpy")
+    ]
+    floor = FakeFloor()
+    living, told = turns(floor, stations, rounds=6)
+    assert living == stations
+    assert told.failed == []
+    seen = Counter((block.case, block.phase, block.round) for block in told.blocks)
+    assert len(seen) == 3 * 2 * 6
+    assert set(seen.values()) == {1}
+    assert {block.loops for block in told.blocks if block.phase == "forward"} == {200}
+    assert {block.loops for block in told.blocks if block.phase == "train_step"} == {67}
+    assert {block.process for block in told.blocks} == {2}
+    for number in range(6):
+        of_round = [block for block in told.blocks if block.round == number]
+        # all blocks of one phase stand together, so that they are paired in time
+        assert [block.phase for block in of_round] == ["forward"] * 3 + ["train_step"] * 3
+        assert [block.order for block in of_round] == [0, 1, 2] * 2
+    mean = {
+        name: np.mean([b.order for b in told.blocks if b.case == s.case.key])
+        for name, s in zip("abc", stations, strict=True)
+    }
+    assert set(mean.values()) == {1.0}
+
+
+def test_a_block_in_which_something_was_compiled_does_not_count() -> None:
+    one = station()
+    _, told = turns(FakeFloor(compiled=lambda call: 2 if call == 3 else 0), [one], rounds=5)
+    assert [block.round for block in told.blocks] == [0, 1, 3, 4]
+    assert one.compiled_in_blocks == 2
+
+
+def test_a_death_is_told_and_only_its_neighbours_start_again() -> None:
+    dying = station("torch", implementation="native")
+    beside = station("torch", implementation="portable")
+    other = station("jax")
+    floor = FakeFloor()
+    block = floor._block
+
+    def fails_once(backend: str, id: str, phase: str, loops: int) -> dict[str, object]:
+        if id == dying.case.key and len(floor.asked) > 3:
+            raise died()
+        return block(backend, id, phase, loops)
+
+    floor._block = fails_once  # type: ignore[method-assign]
+    beside.used_s = 299.0
+    living, told = turns(floor, [dying, beside, other], rounds=6)
+    assert living == [beside, other]
+    assert told.failed == [(dying.case.key, "crashed")]
+    assert floor.started == [beside.case.key]
+    assert beside.used_s == 0.0, "the neighbour is not to blame for the time that its restart takes"
+    rounds = Counter(block.case for block in told.blocks)
+    assert rounds[beside.case.key] == rounds[other.case.key] == 6
+    assert 1 <= rounds[dying.case.key] < 6
+
+
+def test_a_plain_no_leaves_the_neighbours_alone() -> None:
+    floor = FakeFloor(faults={("torch", "block"): [None, Refused("failed", "ValueError: no")]})
+    torch, jax = station("torch"), station("jax")
+    living, told = turns(floor, [torch, jax], rounds=5)
+    assert living == [jax]
+    assert told.failed == [(torch.case.key, "failed")]
+    assert floor.started == []
+
+
+def test_nobody_left() -> None:
+    floor = FakeFloor(faults={("torch", "block"): [died()]})
+    living, told = turns(floor, [station()], rounds=5)
+    assert living == []
+    assert told.blocks == []
+    assert len(floor.asked) == 1
+
+
+@pytest.mark.parametrize(("share", "paused"), [(0.5, 4), (0.005, 0)])
+def test_a_worker_that_spins_while_it_waits_is_stopped(share: float, paused: int) -> None:
+    floor = FakeFloor()
+    floor.worker(station().case).idle_cpu_share = share
+    turns(floor, [station()], rounds=4)
+    assert floor.workers["torch"].paused == paused
+
+
+def test_a_neighbour_that_kills_the_fresh_worker_costs_only_itself() -> None:
+    names = ("a", "b", "c", "d")
+    stations = {name: station("torch", implementation=name) for name in names}
+    dead, told, floor = stations["a"], Told(), FakeFloor()
+    start = floor.start
+
+    def starts(each: Station, *, prove: bool) -> None:
+        start(each, prove=prove)
+        if each is stations["c"]:
+            raise died()
+
+    floor.start = starts  # type: ignore[method-assign]
+    rest = [stations[name] for name in names[1:]]
+    other = station("jax")
+    living = restart_beside(floor, [*rest, other], dead, told.fail)  # type: ignore[arg-type]
+    assert living == [stations["b"], stations["d"], other]
+    assert told.failed == [(stations["c"].case.key, "crashed")]
+    last = [key.split("-")[5] for key in floor.started]
+    assert last == ["b", "c", "b", "d"], "what went down with c is started once more"

@@ -22,7 +22,7 @@ from rnnbench.contracts import Settings
 from rnnbench.measuring import workers as workers_module
 from rnnbench.measuring.launch import allowed_cores, choose_cores
 from rnnbench.measuring.log import Log
-from rnnbench.measuring.memory import HostPeak
+from rnnbench.measuring.memory import HostPeak, resident_bytes
 from rnnbench.measuring.oom import count_oom_kills
 from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death, refusing
 from rnnbench.measuring.workers import Worker, WorkerKey, Workers
@@ -394,12 +394,20 @@ def test_host_peak_sees_what_a_first_call_left_behind() -> None:
         np.ones((25, 1 << 17)).sum()  # 25 MiB
 
     call()
-    with HostPeak() as host:
+    with HostPeak(resident_bytes()) as host:
         call()
     assert 20 << 20 < host.peak_bytes < 80 << 20
-    with HostPeak() as host:
+    with HostPeak(resident_bytes()) as host:
         pass
     assert host.peak_bytes < 8 << 20
+
+
+def test_host_peak_counts_what_a_network_keeps_between_calls() -> None:
+    before = resident_bytes()
+    kept = np.ones((25, 1 << 17))  # 25 MiB
+    with HostPeak(before) as host:
+        assert kept.sum() == kept.size
+    assert 20 << 20 < host.peak_bytes < 80 << 20
 
 
 def test_refusing_turns_what_plugins_raise_into_refusals() -> None:

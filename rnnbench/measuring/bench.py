@@ -30,7 +30,7 @@ from rnnbench.contracts import (
     TrainingSpec,
 )
 from rnnbench.errors import PluginError
-from rnnbench.measuring.memory import HostPeak
+from rnnbench.measuring.memory import HostPeak, resident_bytes
 from rnnbench.measuring.protocol import Message
 from rnnbench.plugins import Plugins, discover
 from rnnbench.reference import PROBE_TRAINING, ask, probe_batch, probe_parameters
@@ -40,14 +40,17 @@ from rnnbench.training import initialise
 
 @dataclass(slots=True)
 class Built:
-    """A network at its task. ``data`` is a training batch on the device."""
+    """A network at its task. ``data`` is a training batch on the device.
+
+    ``before_bytes``: what was resident before the network was built.
+    """
 
     network: Network
     task: TaskData
     size: int
     seed: int
-    batch: Batch
     data: Any
+    before_bytes: int
     steps: int = 0
     evaluation: list[tuple[Any, Batch]] = field(default_factory=list)
 
@@ -133,10 +136,12 @@ class Bench:
         parameters = initialise(cell, network_spec, init, forget_bias, seed)
         data = self._tasks[task].prepare(length)
         batch = data.batch(seed, 0, size)
+        gc.collect()
+        before_bytes = resident_bytes()
         start = time.perf_counter()
         network = self._make(network_spec, parameters, TrainingSpec(**training), implementation)
         build_s = time.perf_counter() - start
-        self._built[id] = Built(network, data, size, seed, batch, network.put(batch))
+        self._built[id] = Built(network, data, size, seed, network.put(batch), before_bytes)
         count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
         return {"build_s": build_s, "path": network.path, "parameters": count}
 
@@ -190,12 +195,12 @@ class Bench:
         return {"seconds": seconds, "compiled": network.compilations() - compiled}
 
     def memory(self, id: str, phase: str) -> Message:
-        """Peak bytes of one call, in a pass of its own: the host's above what was in use, the device's."""
+        """Peak bytes of one call, in a pass of its own: the host's above what was there before it."""
         network, call = self._call(id, phase)
         network.sync(call())
         network.memory()
         gc.collect()
-        with HostPeak() as host:
+        with HostPeak(self._built[id].before_bytes) as host:
             network.sync(call())
         sizes = {"host_peak_bytes": host.peak_bytes, "device_peak_bytes": network.memory()}
         return {name: size for name, size in sizes.items() if size is not None}

@@ -15,18 +15,22 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class HostPeak:
-    """``with HostPeak() as host: ...`` and then ``host.peak_bytes``: the growth over what was in use.
+    """``with HostPeak(above) as host: ...`` and then ``host.peak_bytes``: resident memory above ``above``.
+
+    ``above`` is what ``resident_bytes`` said before the network was built. So buffers that a network
+    keeps from call to call count, and the framework, which was there before, does not.
 
     Linux keeps the high-water mark of resident memory and lets a process reset it
     (/proc/self/clear_refs, value 5). Elsewhere, or where that is forbidden, a thread samples
     the resident size every 2 ms, which can miss a short peak.
     """
 
+    def __init__(self, above: int) -> None:
+        self._above = above
+
     def __enter__(self) -> HostPeak:
-        _trim()
         self._process = psutil.Process()
-        self._start = self._process.memory_info().rss
-        self._sampled = self._start
+        self._sampled = resident_bytes()
         self._exact = _reset_high_water()
         if not self._exact:
             self._done = threading.Event()
@@ -42,19 +46,20 @@ class HostPeak:
         else:
             self._done.set()
             self._thread.join()
-        self.peak_bytes = max(0, self._sampled - self._start)
+        self.peak_bytes = max(0, self._sampled - self._above)
 
     def _sample(self) -> None:
         while not self._done.wait(0.002):
             self._sampled = max(self._sampled, self._process.memory_info().rss)
 
 
-def _trim() -> None:
-    # what an earlier call freed stays with the process, and the next call would seem to need nothing
+def resident_bytes() -> int:
+    """Resident memory of this process, once it has given back what it has freed."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
         if trim is not None:
             trim(0)
+    return int(psutil.Process().memory_info().rss)
 
 
 def _reset_high_water() -> bool:

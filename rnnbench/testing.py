@@ -4,7 +4,7 @@ Shipped with rnnbench; nothing in rnnbench but ``verify`` imports it.
 
     from rnnbench.testing import conformance_specs, parity_of
 
-    @pytest.mark.parametrize("spec", conformance_specs(cell), ids=str)
+    @pytest.mark.parametrize("spec", list(conformance_specs(cell)), ids=str)
     def test_parity(session, spec):
         assert parity_of(session, cell, spec, "portable", "float64").passed
 """

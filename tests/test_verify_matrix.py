@@ -1,0 +1,36 @@
+"""The parity matrix on the real backends: its two hardest structures, for every commit.
+
+``rnnbench verify --all`` runs the whole matrix (896 checks, about ten minutes on two cores).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rnnbench.plugins import FIRST_PARTY, discover
+from rnnbench.verifying import verify
+
+pytestmark = [pytest.mark.framework, pytest.mark.slow]
+
+TABLE = Path(__file__).parent / "unsupported.json"
+
+
+def test_every_backend_computes_every_cell_but_those_of_the_table() -> None:
+    plugins = discover()
+    built_in = [name for name, cell in plugins.cells.items() if type(cell).__module__.startswith("rnnbench.")]
+    verdicts = verify(
+        plugins,
+        backends=FIRST_PARTY,
+        cells=built_in,
+        implementations=("native", "portable"),
+        every=False,
+    )
+    assert len(verdicts) == 4 * len(built_in) * 2 * 2 * 2
+    bad = [verdict for verdict in verdicts if verdict.status not in ("ok", "unsupported")]
+    assert bad == []
+    unsupported = {(v.backend, v.cell, v.implementation) for v in verdicts if v.status == "unsupported"}
+    table = json.loads(TABLE.read_text())
+    assert unsupported == {(row["backend"], row["cell"], row["implementation"]) for row in table}

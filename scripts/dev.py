@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 import venv
@@ -52,12 +53,17 @@ def install() -> None:
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
     packages: list[str] = ["-e", f"{ROOT}[test,dev]"]
     for backend in BACKENDS:
-        extra = "[cpu]" if backend == "rnnbench-tensorflow" else ""
+        extra = f"[{tensorflow_extra()}]" if backend == "rnnbench-tensorflow" else ""
         packages += ["-e", f"{ROOT / 'plugins' / backend}{extra}"]
     subprocess.check_call(
         [tool("python"), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), *packages]
     )
     INSTALLED.write_text(wanted)
+
+
+def tensorflow_extra() -> str:
+    """tensorflow-cpu, without gigabytes for GPUs, where it is built; else tensorflow."""
+    return "cpu" if platform.machine() in ("x86_64", "AMD64") and sys.platform != "darwin" else "tensorflow"
 
 
 def digest() -> str:

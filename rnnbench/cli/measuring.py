@@ -144,9 +144,9 @@ def _measure(
     total = len(planned.cases) + len(planned.refused)
     _say_assumed(console, planned)
     estimated = _minutes(estimate(planned))
-    say(console, f"{len(planned.cases)} cases, roughly {estimated}; results go to {folder}")
+    opening = f"{len(planned.cases)} cases, roughly {estimated}; results go to {folder}"
     try:
-        with Shown(console, total) as progress:
+        with Shown(console, total, opening) as progress:
             results = run_plan(
                 planned,
                 plugins,

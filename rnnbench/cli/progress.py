@@ -17,11 +17,15 @@ _PLAIN_EVERY_S = 10.0
 
 
 class Shown:
-    """A ``Progress`` on a console. ``total`` is the number of planned cases."""
+    """A ``Progress`` on a console. ``total`` is the number of planned cases.
 
-    def __init__(self, console: Console, total: int) -> None:
+    ``opening`` is said before anything else, once the run has its folder and begins.
+    """
+
+    def __init__(self, console: Console, total: int, opening: str) -> None:
         self._console = console
         self._total = total
+        self._opening = opening
         self._ended: set[str] = set()
         self._status: Status | None = None
         self._last_line = 0.0
@@ -41,6 +45,7 @@ class Shown:
 
     def note(self, text: str) -> None:
         """What is being done now."""
+        self._open()
         line = f"[{len(self._ended)}/{self._total}] {text}"
         if self._status is not None:
             self._status.update(Text(plain(line)))
@@ -50,6 +55,7 @@ class Shown:
 
     def record(self, record: Record) -> None:
         """A case has ended, or has more to say; only the first time and failures are told."""
+        self._open()
         key = record.case.key
         new = key not in self._ended
         self._ended.add(key)
@@ -58,3 +64,8 @@ class Shown:
                 self.note(f"{key}: ok")
             return
         say(self._console, f"{record.status}: {key}: {record.reason}")
+
+    def _open(self) -> None:
+        if self._opening:
+            say(self._console, self._opening)
+            self._opening = ""

@@ -51,7 +51,7 @@ def conduct(
 ) -> Outcome:
     """Measure everything that is not in ``done`` yet. Every case has a record when this returns.
 
-    ``keep`` is told what holds so far after each group, and when the sitting is cut short.
+    ``keep`` is told what holds so far when a backend has opened, and when the sitting is cut short.
     Raises ``WriteFailed`` where results cannot be written any more.
     """
     conductor = _Conductor(plan, plugins, Ledger(writer, progress, done), protocol, plugin_files, keep)
@@ -118,12 +118,12 @@ class _Conductor:
                 continue
             self._ledger.note(f"group {number} of {len(groups)}: {_describe(cases[0])}")
             stations = self._start(floor, cases, prove=True)
+            self._note_environments(workers)
             begun = time.monotonic()
             living = self._take_turns(floor, stations, 0, self._protocol.rounds, number)
             rounds_s += time.monotonic() - begun
             self._finish(floor, living)
             self._clear(floor, cases)
-            self._note_environments(workers)
         return rounds_s
 
     def _start(self, floor: Floor, cases: Iterable[Case], *, prove: bool) -> list[Station]:
@@ -251,11 +251,13 @@ class _Conductor:
         return floor
 
     def _note_environments(self, workers: Workers) -> None:
+        known = len(self._environments)
         for key, opened in workers.environments.items():
             settings = key.settings
             facts = {"device": settings.device, "dtype": settings.dtype, "threads": settings.threads}
             self._environments.setdefault(key.backend, {**opened, **facts})
-        self._keep(self.outcome())
+        if len(self._environments) > known:
+            self._keep(self.outcome())
 
 
 def _describe(case: Case) -> str:

@@ -68,7 +68,8 @@ def tensorflow_extra() -> str:
 
 def digest() -> str:
     """Identifies what install() would install."""
-    files = [ROOT / "pyproject.toml", ROOT / "constraints.txt", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+    deciding = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    files = [*deciding, *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.suite.document import parse_document, read_scalar
 from rnnbench.errors import RequestError
 from rnnbench.records import MEASURES, Case, Train
-from rnnbench.suite.starting import starter
-from rnnbench.suite.loading import Suite, load_suite, parse_suite, shipped_suites
+from rnnbench.suite.document import parse_document, read_scalar
 from rnnbench.suite.format import AXES
+from rnnbench.suite.loading import Suite, load_suite, parse_suite, shipped_suites
 from rnnbench.suite.overrides import Overrides, override
+from rnnbench.suite.starting import starter
 from rnnbench.suite.writing import dump_suite, schema
 from rnnbench.tasks.declared import KINDS
 

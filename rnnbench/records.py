@@ -8,6 +8,7 @@ the way back from a file.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -155,8 +156,8 @@ class Score:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The final score of every seed."""
-        return tuple(curve.scores[-1] for curve in self.curves)
+        """The last score of every seed; NaN for a seed that diverged before its first evaluation."""
+        return tuple(curve.scores[-1] if curve.scores else math.nan for curve in self.curves)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins, availability
 from rnnbench.records import Run
 from rnnbench.results import RunResults, create, open_for_resume, read
+from rnnbench.results.doubts import with_doubts
 
 
 def default_folder(suite: str, now: datetime | None = None) -> Path:
@@ -90,7 +91,7 @@ def run_plan(
             keep=keep,
         )
         keep(outcome, _now())
-    return read(folder)
+    return with_doubts(read(folder))
 
 
 def ask_devices(

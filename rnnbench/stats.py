@@ -41,6 +41,11 @@ class Interval:
         return self.low is None
 
     @property
+    def usable(self) -> bool:
+        """Whether the bounds say more than an order of magnitude: at most a factor of ten apart."""
+        return self.low is not None and self.high is not None and self.high <= 10 * self.low
+
+    @property
     def inverse(self) -> Interval:
         """The interval of 1 / value: a ratio seen from the other side."""
         low = None if self.high is None else 1 / self.high

@@ -174,7 +174,11 @@ class Bench:
                 compiled, calls, start, times = network.compilations(), 0, now, []
             enough = calls >= at_least_calls and now - start >= at_least_s
             if enough or now - begin >= at_most_s:
-                return {"calls": calls, "median_s": float(np.median(times)) if times else now - before}
+                return {
+                    "calls": calls,
+                    "median_s": float(np.median(times)) if times else now - before,
+                    "compilations": network.compilations(),
+                }
 
     def block(self, id: str, phase: str, loops: int) -> Message:
         """One untimed primer call, then ``loops`` calls and one barrier under the clock."""

@@ -71,10 +71,19 @@ def learn(
     end = monotonic() + training_share_s(budget.remaining_s(), sum(job.estimate_s for job in jobs), passes_s)
     for number, job in enumerate(jobs):
         left_s = max(0.0, end - monotonic())
-        expected_s = sum(later.estimate_s for later in jobs[number:])
-        share = job.estimate_s / expected_s if expected_s else 1.0
-        allowed_s = left_s if math.isinf(left_s) else left_s * share
+        later_s = sum(later.estimate_s for later in jobs[number + 1 :])
+        allowed_s = left_s if math.isinf(left_s) else allowance_s(left_s, job.estimate_s, later_s)
         _score_network(floor, ledger, plan, job, allowed_s / max(1, len(job.chosen)))
+
+
+def allowance_s(left_s: float, estimate_s: float, later_s: float) -> float:
+    """What one network may take of ``left_s``: its share, or all that later ones can spare if that is more.
+
+    Estimates know steps, not evaluations, which are most of the time of a short sequence; so the
+    later networks are left half as much again as they are expected to need.
+    """
+    total_s = estimate_s + later_s
+    return max(left_s * (estimate_s / total_s if total_s else 1.0), left_s - 1.5 * later_s)
 
 
 def _score_network(floor: Floor, ledger: Ledger, plan: Plan, job: _Job, allowed_s: float) -> None:

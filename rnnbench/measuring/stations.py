@@ -65,6 +65,7 @@ class Station:
     parity: Parity | None = None
     phases: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
+    compilations: int | None = None
     compiled_in_blocks: int = 0
     median_s: dict[Measure, float] = field(default_factory=dict)
     used_s: float = 0.0
@@ -80,6 +81,7 @@ class Station:
             parity=self.parity,
             phases=dict(self.phases),
             memory=dict(self.memory),
+            compilations=self.compilations,
             findings=findings,
         )
 
@@ -220,6 +222,7 @@ class Floor:
                 at_most_s=WARM_AT_MOST_S,
             )
             station.median_s[phase] = warm["median_s"]
+            station.compilations = warm["compilations"]
 
     def _first(self, station: Station, phase: Measure) -> None:
         first = self.ask(station, "first", id=station.case.key, phase=phase)

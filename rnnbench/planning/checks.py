@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 
 from rnnbench.contracts import Task
 from rnnbench.errors import PluginError, nearest
-from rnnbench.plugins import FIRST_PARTY, Plugins
 from rnnbench.planning.provisions import IMPLEMENTATIONS
-from rnnbench.suite.loading import Suite, Values
+from rnnbench.plugins import FIRST_PARTY, Plugins
 from rnnbench.suite.format import shown
+from rnnbench.suite.loading import Suite, Values
 from rnnbench.tasks.declared import declare
 
 MAX_CASES = 100_000

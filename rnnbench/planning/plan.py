@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from rnnbench.contracts import Task
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.planning.checks import all_tasks, check_excluded, check_names, check_score_on, check_size
-from rnnbench.plugins import Plugins, availability
 from rnnbench.planning.provisions import Devices, Provider
+from rnnbench.plugins import Plugins, availability
 from rnnbench.records import Case, Status
-from rnnbench.suite.loading import Row, Suite, Value, Values
 from rnnbench.suite.format import AXES
+from rnnbench.suite.loading import Row, Suite, Value, Values
 from rnnbench.suite.overrides import Overrides, override
 
 _PLAIN = tuple(axis for axis in AXES if axis not in ("backend", "implementation", "device"))

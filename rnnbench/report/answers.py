@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rnnbench.records import Score
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.words import PHASES, counted, digits, lengths, listed, safe
-from rnnbench.results.tidy import final_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def learning(groups: Sequence[Ranking]) -> list[Answer]:
 
 def level(score: Score) -> str:
     """How a network stands to its baselines, by all of its seeds and not by their mean."""
-    finals = final_scores(score)
+    finals = score.values
     if not finals:
         return "no seed was trained to an end"
     if not all(map(math.isfinite, finals)):

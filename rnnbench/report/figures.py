@@ -15,7 +15,6 @@ from rnnbench.report.panels import BASELINE, Axis, Curve, Panel, Style, styles
 from rnnbench.report.ranking import Ranking, Row, rank_groups
 from rnnbench.report.words import PHASES, UNITS, digits, listed, safe, seconds
 from rnnbench.results.reading import RunResults
-from rnnbench.results.tidy import final_scores
 
 MATRIX = "matrix"
 FIRST = ("import_s", "build_s", "first_forward_s", "first_train_step_s")
@@ -92,7 +91,7 @@ def _score_against_length(groups: Sequence[Ranking], look: dict[str, Style]) -> 
             continue
         points: dict[str, list[tuple[float, tuple[float, float, float]]]] = {}
         for group, score in scored:
-            points.setdefault(_network(group), []).append((group.length, _spread(final_scores(score))))
+            points.setdefault(_network(group), []).append((group.length, _spread(score.values)))
         curves = _drawable([_curve(label, look[label], found) for label, found in sorted(points.items())])
         if not curves:
             continue
@@ -116,7 +115,7 @@ def _speed_against_score(groups: Sequence[Ranking], look: dict[str, Style]) -> F
                 continue
             shown = group.score
             training = group.ranked[0].times[group.phase].value * _steps(group.score)
-            points.setdefault(_network(group), []).append((training, _spread(final_scores(group.score))))
+            points.setdefault(_network(group), []).append((training, _spread(group.score.values)))
         if shown is None or sum(map(len, points.values())) < 2:
             continue
         curves = _drawable(

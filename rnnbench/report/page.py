@@ -36,7 +36,6 @@ from rnnbench.report.words import (
     unit_of,
 )
 from rnnbench.results.reading import RunResults
-from rnnbench.results.tidy import final_scores
 from rnnbench.stats import Interval
 
 SHORT: dict[Measure, str] = {"forward": "forward", "gradients": "gradients", "train_step": "training step"}
@@ -149,7 +148,7 @@ def _fields(group: Ranking, row: Row, unit: str, phases: Sequence[Measure]) -> d
         "memory": size(peak_bytes(row.record)),
         "status": row.record.status.replace("_", " "),
         "reason": safe(row.record.reason, 160),
-        "findings": [safe(finding.word, 40) for finding in row.record.findings],
+        "findings": list(dict.fromkeys(safe(finding.word, 40) for finding in row.record.findings)),
     }
 
 
@@ -163,7 +162,7 @@ def _score(group: Ranking) -> dict[str, str] | None:
     score = group.score
     if score is None:
         return None
-    finals = final_scores(score)
+    finals = score.values
     if not finals:
         return None
     return {

@@ -11,7 +11,6 @@ import pandas as pd
 from rnnbench.records import TIMED, Case, Measure, Record, Score
 from rnnbench.report.words import labels, phase_of, safe
 from rnnbench.results.reading import RunResults, Timings
-from rnnbench.results.tidy import final_scores
 from rnnbench.stats import Interval, estimate, ranks, ratio
 
 NAMED = ("task", "length", "cell", "backend", "implementation", "device", "measure")
@@ -91,7 +90,7 @@ def ranking(results: RunResults, unranked: Sequence[str] = ()) -> pd.DataFrame:
     """``rank_groups`` as one tidy table: a row per case, groups in order, the best of each first."""
     rows = []
     for group in rank_groups(results, unranked):
-        finals = final_scores(group.score) if group.score else ()
+        finals = group.score.values if group.score else ()
         for row in group.rows:
             case = row.record.case
             time = row.times.get(group.phase) if group.phase else None

@@ -10,7 +10,6 @@ from rich.text import Text
 from rnnbench.report.ranking import Ranking, Row, rank_groups
 from rnnbench.report.words import PHASES, bounds, digits, safe, seconds, times, unit_of
 from rnnbench.results.reading import RunResults
-from rnnbench.results.tidy import final_scores
 
 
 def table(results: RunResults, unranked: Sequence[str] = ()) -> Table:
@@ -19,12 +18,18 @@ def table(results: RunResults, unranked: Sequence[str] = ()) -> Table:
     found.add_column("#", justify="right")
     found.add_column("case", overflow="fold")
     for heading in ("time", "99 % interval", "÷ best", "score", "baseline"):
-        found.add_column(heading, justify="right")
+        found.add_column(heading, justify="right", overflow="fold")
     found.add_column("notes", overflow="fold")
     for group in rank_groups(results, unranked):
         phase = PHASES[group.phase] if group.phase else "not timed"
         found.add_section()
-        found.add_row("", Text(group.title, style="bold"), Text(phase, style="dim"))
+        metric = (
+            f"{safe(group.score.metric, 20)} {'↑' if group.score.higher_is_better else '↓'}"
+            if group.score
+            else ""
+        )
+        dim = (Text(text, style="dim") for text in (phase, "", "", metric))
+        found.add_row("", Text(group.title, style="bold"), *dim)
         for row in group.rows:
             found.add_row(*(Text(text) for text in _fields(group, row)))
     return found
@@ -33,16 +38,14 @@ def table(results: RunResults, unranked: Sequence[str] = ()) -> Table:
 def _fields(group: Ranking, row: Row) -> tuple[str, ...]:
     unit = unit_of(each.times[group.phase].value for each in group.rows if group.phase in each.times)
     time = row.times.get(group.phase) if group.phase else None
-    finals = final_scores(group.score) if group.score and row.record.status == "ok" else ()
+    finals = group.score.values if group.score and row.record.status == "ok" else ()
     score = baseline = ""
     if group.score and finals:
         score = f"{digits(sum(finals) / len(finals))} ({digits(min(finals))}–{digits(max(finals))})"
         baseline = digits(group.score.trivial) if group.score.trivial is not None else ""
-    words = [finding.word for finding in row.record.findings]
+    words = list(dict.fromkeys(finding.word for finding in row.record.findings))
     if row.record.status != "ok":
         words.insert(0, f"{row.record.status}: {safe(row.record.reason, 120)}")
-    elif time is not None and time.screening:
-        words.insert(0, "screening")
     return (
         "" if row.rank is None else str(row.rank),
         row.label,

@@ -75,9 +75,14 @@ def times(value: float | None) -> str:
 
 
 def bounds(interval: Interval | None, unit: str | None = None) -> str:
-    """The bounds of a time (``unit`` given) or of a ratio; empty for a screening."""
+    """The bounds of a time (``unit`` given) or of a ratio; empty for a screening.
+
+    Bounds that are not usable are said to be so: their digits would pretend knowledge.
+    """
     if interval is None or interval.low is None:
         return ""
+    if not interval.usable:
+        return "too wide to say"
     if unit is None:
         return f"{digits(interval.low)}–{digits(interval.high)}"
     return f"{seconds(interval.low, unit).split()[0]}–{seconds(interval.high, unit)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -12,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.records import TIMED, Case, Curve, Record, Run, Score, Train
+from rnnbench.records import TIMED, Case, Record, Run, Score, Train
+from rnnbench.results.doubts import with_doubts
 from rnnbench.results.reading import RunResults, Timings, find_runs, read
 from rnnbench.stats import estimate
 
@@ -33,7 +33,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     """
     folders = find_runs(Path(path) for path in paths or ("results",))
     with _collection_paused():
-        return tabulate([read(folder) for folder in folders])
+        return tabulate([with_doubts(read(folder)) for folder in folders])
 
 
 def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def _row(run: Run | None, record: Record | None, timings: Timings) -> dict[str, 
 
 
 def _score(score: Score | None) -> dict[str, Any]:
-    finals = final_scores(score) if score else ()
+    finals = score.values if score else ()
     return {
         "metric": score and score.metric,
         "higher_is_better": score and score.higher_is_better,
@@ -113,12 +113,3 @@ def _collection_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def final_scores(score: Score) -> tuple[float, ...]:
-    """The last score of every seed; NaN for a seed that diverged before its first evaluation."""
-    return tuple(_final(curve) for curve in score.curves)
-
-
-def _final(curve: Curve) -> float:
-    return curve.scores[-1] if curve.scores else math.nan

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.contracts import TaskDeclaration
-from rnnbench.suite.document import Document, KeyPath
 from rnnbench.errors import RequestError, nearest
+from rnnbench.suite.document import Document, KeyPath
 from rnnbench.suite.format import located, shown
 from rnnbench.tasks.declared import KINDS, declare
 

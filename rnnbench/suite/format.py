@@ -23,9 +23,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from rnnbench.suite.document import Document, KeyPath, dotted, kind_of
 from rnnbench.errors import RequestError, nearest
 from rnnbench.records import MEASURES
+from rnnbench.suite.document import Document, KeyPath, dotted, kind_of
 
 MAX_BUDGET_S = 30 * 86_400
 _UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}

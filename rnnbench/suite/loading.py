@@ -14,10 +14,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from rnnbench.contracts import TaskDeclaration
-from rnnbench.suite.document import Document, KeyPath, parse_document, read_document
 from rnnbench.errors import RequestError, nearest
 from rnnbench.records import Measure, Train
 from rnnbench.suite.declarations import read_declaration
+from rnnbench.suite.document import Document, KeyPath, parse_document, read_document
 from rnnbench.suite.format import AXES, RUN, SuiteFormat, explain, located, read_budget, where
 
 _MEASURE: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")

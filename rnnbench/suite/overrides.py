@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rnnbench.suite.document import Document, KeyPath, read_scalar
 from rnnbench.errors import RequestError, nearest
-from rnnbench.suite.loading import Row, Suite, Values, build_suite
+from rnnbench.suite.document import Document, KeyPath, read_scalar
 from rnnbench.suite.format import AXES, RUN, TRAIN
+from rnnbench.suite.loading import Row, Suite, Values, build_suite
 
 _TOP = ("about", "budget")
 _LISTS = ("measure", "score_on")

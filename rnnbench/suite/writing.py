@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from rnnbench.suite.document import read_scalar
 from rnnbench.records import Train
-from rnnbench.suite.loading import Suite
+from rnnbench.suite.document import read_scalar
 from rnnbench.suite.format import SuiteFormat
+from rnnbench.suite.loading import Suite
 from rnnbench.tasks.declared import KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

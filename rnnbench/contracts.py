@@ -6,7 +6,7 @@ batch-major: B sequences, T time steps, I input features, H hidden units, O outp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -300,6 +300,3 @@ class TaskDeclaration:
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-Backends = Sequence[Backend]

@@ -1,7 +1,7 @@
 """Two commands for a bare clone; needs Python 3.11 to 3.13 with pip, nothing else.
 
-    python3 scripts/dev.py quick   make .venv, install rnnbench and its plugins, run suites/quick.yaml
-    python3 scripts/dev.py test    the same environment, then all tests
+- ``python3 scripts/dev.py quick``: make .venv, install rnnbench and its plugins, run suites/quick.yaml
+- ``python3 scripts/dev.py test``: the same environment, then all tests; arguments go to pytest
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ class KerasForm:
 
 def keras_form(cell: Cell) -> KerasForm | None:
     """The layer for a cell, or None where Keras has none. Keras orders i,f,c,o and z,r,h."""
+    if type(cell) not in (Elman, LSTM, GRU, GRUResetBefore):
+        return None  # a subclass of somebody's may have another step
     match cell:
         case Elman() if cell.activation in ACTIVATIONS:
             return KerasForm("SimpleRNN", ("h",), ("h",), activation=cell.activation)

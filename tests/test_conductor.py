@@ -16,7 +16,7 @@ from test_workers import HERE, PLUGINS
 from rnnbench.measuring import conductor as conductor_module
 from rnnbench.measuring import ledger as ledger_module
 from rnnbench.measuring.budget import Budget
-from rnnbench.measuring.refusals import WorkerDied
+from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.stations import Floor, Protocol, Station
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import Plugins, discover
@@ -322,6 +322,46 @@ def test_memory_that_kills_the_worker_spares_the_neighbour(
     status = {record.case.key: record.status for record in results.records}
     assert sorted(status.values()) == ["crashed", "ok"]
     assert status[asked_once[0]] == "crashed"
+
+
+def test_memory_and_the_first_step_are_taken_alone_on_a_fresh_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two implementations share a worker: neither is built while the other is weighed."""
+    ask, alone, history = Floor.ask, [], []
+
+    def asked(floor: Floor, station: Station, do: str, **request: Any) -> Mapping[str, Any]:
+        history.append((do, request.get("phase")))
+        if do == "memory":
+            worker = floor.worker(station.case)
+            for case in the_plan.cases:
+                if case.key != station.case.key:
+                    with pytest.raises(Refused, match="KeyError"):
+                        worker.ask("block", 60, id=case.key, phase="forward", loops=1)
+                    alone.append(case.key)
+            assert history[-4:] == [
+                ("settle", None), ("build", None), ("first", "train_step"), ("memory", "train_step")
+            ]  # fmt: skip
+        return ask(floor, station, do, **request)
+
+    monkeypatch.setattr(Floor, "ask", asked)
+    settings = ("cell=leaky_rnn", "implementation=portable,whole_sequence")
+    the_plan = planned(*settings, backends=("toy",))[0]
+    results = run(tmp_path / "run", *settings, backends=("toy",))
+    assert len(alone) == 2
+    assert {record.status for record in results.records} == {"ok"}
+    assert all({"first_forward_s", "first_train_step_s"} <= set(r.phases) for r in results.records)
+
+
+def test_without_memory_a_fresh_network_is_built_for_the_first_step_alone(tmp_path: Path) -> None:
+    (record,) = run(tmp_path / "a", "measure=train_step", backends=("toy",)).records
+    assert record.phases["first_train_step_s"] > 0
+    assert not record.memory
+    (record,) = run(tmp_path / "b", "measure=forward", backends=("toy",)).records
+    assert set(record.phases) == {"import_s", "build_s", "first_forward_s"}
+    (record,) = run(tmp_path / "c", "measure=memory", backends=("toy",)).records
+    assert set(record.phases) == {"import_s", "build_s"}
+    assert record.memory
 
 
 def test_a_task_that_breaks_in_the_parent_ends_its_case_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from test_workers import HERE, PLUGINS
 
 from rnnbench.contracts import NetworkSpec, Settings
+from rnnbench.measuring import gate as gate_module
 from rnnbench.measuring.gate import Gate, join
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.stations import Floor, Protocol, network_spec
@@ -102,6 +104,28 @@ def test_the_real_shape_is_checked_too() -> None:
         assert "shape outputs" in refused.value.reason
         assert station.parity is not None
         assert not station.parity.passed
+
+
+def test_the_reference_is_charged_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins = discover(PLUGINS)
+    case = Case("copy", 3, "gru", "toy", "portable", hidden=4, batch=3)
+    answer = gate_module.reference_answers
+
+    def slowly(*arguments: object, **options: object) -> object:
+        time.sleep(0.6)
+        return answer(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gate_module, "reference_answers", slowly)
+    with Workers(PLUGINS, ()) as workers:
+        gate = Gate(plugins.cells)
+        floor = Floor(workers, gate, plugins.cells, plugins.tasks, Protocol())
+        station = floor.station(case)
+        floor.build(station, case.key)
+        before_s = station.used_s
+        floor.prove(station)
+        assert gate.computed_s >= 1.2
+        assert floor.spent_s["prove"] >= 1.2
+        assert 0 < station.used_s - before_s < 1.0
 
 
 def test_join_keeps_both() -> None:

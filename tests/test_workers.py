@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 import psutil
 import pytest
 
-from rnnbench.contracts import Settings
+from rnnbench.contracts import Batch, Settings
 from rnnbench.measuring import workers as workers_module
+from rnnbench.measuring.bench import _valid
 from rnnbench.measuring.launch import allowed_cores, choose_cores
 from rnnbench.measuring.log import Log
 from rnnbench.measuring.memory import HostPeak, resident_bytes
@@ -88,6 +90,38 @@ def test_open_build_block_stop(started: list[psutil.Process]) -> None:
         assert refused.value.status == "failed"
         assert "Traceback" in refused.value.trace
         assert worker.ask("block", 60, id="a", phase="forward", loops=1)["seconds"] > 0
+
+
+def test_a_score_of_outputs_that_are_no_numbers_says_so(started: list[psutil.Process]) -> None:
+    """NaN that comes with the last update is in no loss; its argmax would be class 0."""
+    with Workers(PLUGINS, ()) as workers:
+        worker = workers.of(key("exploding"))
+        worker.ask("build", 60, **BUILD)
+        assert worker.ask("evaluate", 60, id="a")["finite"] is True
+        worker.ask("train", 60, id="a", steps=3, at_most_s=60.0)
+        assert worker.ask("evaluate", 60, id="a")["finite"] is True
+        worker.ask("train", 60, id="a", steps=1, at_most_s=60.0)
+        assert worker.ask("evaluate", 60, id="a")["finite"] is False
+
+
+def test_padding_may_hold_anything() -> None:
+    outputs = np.zeros((2, 3, 1))
+    outputs[0, 2] = np.nan
+    batch = Batch(inputs=outputs, targets=outputs, lengths=np.array([2, 3]))
+    assert np.isfinite(_valid(outputs, batch)).all()
+    assert _valid(outputs, batch).shape == (5, 1)
+    assert not np.isfinite(_valid(outputs, replace(batch, lengths=np.array([3, 3])))).all()
+
+
+def test_a_tiny_network_settles_a_worker_once(started: list[psutil.Process]) -> None:
+    with Workers(PLUGINS, ()) as workers:
+        refusing = workers.of(key("refusing"))
+        tiny = {"spec": BUILD["spec"], "implementation": "portable"}
+        with pytest.raises(Refused, match="not on a Sunday"):
+            refusing.ask("settle", 60, **tiny)
+        toy = workers.of(key("toy"))
+        toy.ask("settle", 60, **tiny)
+        assert toy.ask("settle", 60, spec={}, implementation="none") == {}, "once is enough"
 
 
 def test_pins_two_threads_before_any_pool_exists(started: list[psutil.Process]) -> None:

@@ -85,6 +85,7 @@ class Bench:
         self._plugins = plugins
         self._tasks = tasks
         self._built: dict[str, Built] = {}
+        self._settled = False
 
     def handlers(self) -> dict[str, Callable[..., Message]]:
         """Request name -> method; every request's keys are the method's parameters."""
@@ -95,6 +96,7 @@ class Bench:
             "first": self.first,
             "warm": self.warm,
             "block": self.block,
+            "settle": self.settle,
             "memory": self.memory,
             "train": self.train,
             "evaluate": self.evaluate,
@@ -108,6 +110,7 @@ class Bench:
         parameters = probe_parameters(cell, network_spec, seed)
         network = self._make(network_spec, parameters, PROBE_TRAINING, implementation)
         answers = ask(network, probe_batch(cell, network_spec, length, size, seed))
+        self._settled = True
         return {
             "path": network.path,
             "outputs": answers.outputs,
@@ -198,8 +201,18 @@ class Bench:
                 gc.enable()
         return {"seconds": seconds, "compiled": network.compilations() - compiled}
 
+    def settle(self, spec: dict[str, Any], implementation: str) -> Message:
+        """Take a tiny network through all phases, once in a process, and throw it away.
+
+        What a framework allocates once and keeps is then there before the first network that is weighed.
+        """
+        if not self._settled:
+            self.probe(spec, implementation, length=2, size=2, seed=0)
+        gc.collect()
+        return {}
+
     def memory(self, id: str, phase: str) -> Message:
-        """Peak bytes of one call, in a pass of its own: the host's above what was there before it."""
+        """Peak bytes of one call above what was there before the network was built, alone in its process."""
         network, call = self._call(id, phase)
         network.sync(call())
         network.memory()
@@ -228,18 +241,23 @@ class Bench:
         return {"losses": losses, "steps": built.steps, "seconds": time.perf_counter() - start}
 
     def evaluate(self, id: str) -> Message:
-        """The task's metric over its held-out part, with the present parameters."""
+        """The task's metric over its held-out part, with the present parameters.
+
+        ``finite`` False: some outputs were not numbers, and the score means nothing.
+        """
         built = self._built[id]
-        network = built.network
+        network, finite = built.network, True
         if not built.evaluation:
             built.evaluation = [(network.put(b), b) for b in built.task.evaluation(max(built.size, 256))]
 
         def outputs() -> Any:
+            nonlocal finite
             for data, batch in built.evaluation:
-                y, _ = network.forward(data)
-                yield network.fetch(y), batch
+                y = network.fetch(network.forward(data)[0])
+                finite = finite and bool(np.isfinite(_valid(y, batch)).all())
+                yield y, batch
 
-        return {"score": float(built.task.score(outputs()))}
+        return {"score": float(built.task.score(outputs())), "finite": finite}
 
     def drop(self, id: str) -> Message:
         """Forget a network and what it holds on the device."""
@@ -266,3 +284,11 @@ class Bench:
             "train_step": lambda: network.train_step(data),
         }
         return network, calls[phase]
+
+
+def _valid(outputs: np.ndarray, batch: Batch) -> np.ndarray:
+    """Outputs without those of padding: (B,O) as they are, (B,T,O) up to each sequence's length."""
+    if batch.lengths is None or outputs.ndim < 3:
+        return outputs
+    steps = np.arange(outputs.shape[1])
+    return outputs[steps < np.asarray(batch.lengths)[:, None]]

@@ -122,8 +122,8 @@ class _Conductor:
             begun = time.monotonic()
             living = self._take_turns(floor, stations, 0, self._protocol.rounds, number)
             rounds_s += time.monotonic() - begun
-            self._finish(floor, living)
             self._clear(floor, cases)
+            self._finish(floor, living)
         return rounds_s
 
     def _start(self, floor: Floor, cases: Iterable[Case], *, prove: bool) -> list[Station]:
@@ -152,23 +152,15 @@ class _Conductor:
         return take_turns(floor, stations, process, rounds, seed, ledger.keep_block, ledger.fail)
 
     def _finish(self, floor: Floor, living: list[Station]) -> None:
-        """The memory pass, and then all records at once, so that a group is seldom cut in two by a kill."""
-        waiting = list(living)
-        while waiting:
-            station = waiting.pop(0)
-            phases = timed_phases(station.case)
-            if "memory" not in station.case.measure:
-                continue
-            try:
-                phase = phases[-1] if phases else "train_step"
-                station.memory.update(floor.ask(station, "memory", id=station.case.key, phase=phase))
-            except Refused as refused:
-                living = [each for each in living if each is not station]
-                self._ledger.fail(station, refused)
-                if isinstance(refused, WorkerDied):
-                    waiting = restart_beside(floor, waiting, station, self._ledger.fail)
-                    living = [each for each in living if each.case.key not in self._ledger.records]
+        """What is taken apart, and then all records at once: a kill seldom cuts a group in two."""
+        whole = []
         for station in living:
+            try:
+                floor.take_apart(station)
+                whole.append(station)
+            except Refused as refused:
+                self._ledger.fail(station, refused)
+        for station in whole:
             self._ledger.keep(station.record("ok", findings=tuple(self._doubts(station))))
             self._stations[station.case.key] = station
 

@@ -8,7 +8,9 @@ the real shape, in its own dtype, for a kernel may change with size.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -28,11 +30,15 @@ PROBE_LENGTH, PROBE_SIZE = 7, 4
 
 
 class Gate:
-    """Keeps the reference's answers, so that each is computed once for all backends."""
+    """Keeps the reference's answers, so that each is computed once for all backends.
+
+    ``computed_s``: wall time that the reference has taken so far, in this process.
+    """
 
     def __init__(self, cells: Mapping[str, Cell]) -> None:
         self._cells = cells
         self._computing = threading.Lock()
+        self.computed_s = 0.0
         self._probes: dict[NetworkSpec, tuple[Batch, Answers]] = {}
         self._shapes: dict[tuple[Any, ...], tuple[Batch, Answers]] = {}
         self._passed: dict[tuple[Any, ...], Parity] = {}
@@ -45,9 +51,10 @@ class Gate:
             # `verify` asks several backends at once; the answers are the same for all of them
             with self._computing:
                 if spec not in self._probes:
-                    parameters = probe_parameters(cell, spec)
-                    batch = probe_batch(cell, spec, PROBE_LENGTH, PROBE_SIZE)
-                    self._probes[spec] = batch, reference_answers(cell, spec, parameters, batch)
+                    with self._clocked():
+                        parameters = probe_parameters(cell, spec)
+                        batch = probe_batch(cell, spec, PROBE_LENGTH, PROBE_SIZE)
+                        self._probes[spec] = batch, reference_answers(cell, spec, parameters, batch)
             batch, expected = self._probes[spec]
             reply = worker.ask(
                 "probe",
@@ -70,12 +77,21 @@ class Gate:
         key = (spec, case.network)
         if key not in self._shapes:
             cell = self._cells[spec.cell]
-            parameters = initialise(cell, spec, case.init, case.forget_bias, seed=0)
-            batch = task.batch(0, 0, case.batch)
-            self._shapes = {key: (batch, reference_answers(cell, spec, parameters, batch, steps=0))}
+            with self._clocked():
+                parameters = initialise(cell, spec, case.init, case.forget_bias, seed=0)
+                batch = task.batch(0, 0, case.batch)
+                self._shapes = {key: (batch, reference_answers(cell, spec, parameters, batch, steps=0))}
         batch, expected = self._shapes[key]
         given = Answers(**worker.ask("check", limit_s, id=id), trained=expected.trained)
         return compare_answers(spec, expected, given, batch, case.dtype)
+
+    @contextmanager
+    def _clocked(self) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.computed_s += time.monotonic() - start
 
 
 def join(probe: Parity, check: Parity) -> Parity:

@@ -179,7 +179,7 @@ class Floor:
         """The parity gate. Raises Refused with status ``mismatch``."""
         assert self._gate is not None
         case, worker = station.case, self.worker(station.case)
-        start = time.monotonic()
+        start, computed_s = time.monotonic(), self._gate.computed_s
         limit_s = self.protocol.case_limit_s
         try:
             with refusing():
@@ -191,6 +191,8 @@ class Floor:
             raise
         finally:
             self._spend(station, "prove", start)
+            # the reference is this process's work, and whoever comes first would pay for all
+            station.used_s -= self._gate.computed_s - computed_s
         station.parity = join(probe, check)
         if not station.parity.passed:
             wrong = [f"{name} {r:.3g}" for name, r in station.parity.worst.items() if not r <= 1.0]
@@ -210,7 +212,8 @@ class Floor:
             # before the first update, which moves the parameters away from the reference's
             self.prove(station)
         if "train_step" in phases:
-            self._first(station, "train_step")
+            # not the figure: the gate may have traced a part of it; ``take_apart`` clocks it
+            self.ask(station, "first", id=station.case.key, phase="train_step")
         for phase in phases:
             warm = self.ask(
                 station,
@@ -223,6 +226,28 @@ class Floor:
             )
             station.median_s[phase] = warm["median_s"]
             station.compilations = warm["compilations"]
+
+    def take_apart(self, station: Station) -> None:
+        """First training step and peak memory, on a fresh network that is alone in its process.
+
+        The caller has dropped all others: what they hold would be charged to this one or hidden by it.
+        """
+        case = station.case
+        phases = timed_phases(case)
+        phase: Measure = phases[-1] if phases else "train_step"
+        if "memory" in case.measure:
+            implementation = case.implementation
+            self.ask(station, "settle", spec=asdict(station.spec), implementation=implementation)
+        elif phase != "train_step" or not phases:
+            return
+        self.build(station, case.key)
+        try:
+            if phase in phases:
+                self._first(station, phase)
+            if "memory" in case.measure:
+                station.memory.update(self.ask(station, "memory", id=case.key, phase=phase))
+        finally:
+            self.drop(case, case.key)
 
     def _first(self, station: Station, phase: Measure) -> None:
         first = self.ask(station, "first", id=station.case.key, phase=phase)

@@ -49,6 +49,7 @@ class FakeFloor:
     faults: dict[tuple[str, str], list[Refused | None]] = field(default_factory=dict)
     loss: Callable[[str, int, int], float] = lambda backend, seed, step: 1.0 / (1 + step + seed)
     score: Callable[[int], float] = lambda step: step / 10
+    finite: Callable[[int], bool] = lambda step: True
     seconds: Callable[[str, int], float] = lambda backend, loops: 1e-3 * loops
     compiled: Callable[[int], int] = lambda call: 0
     steps_at_once: int = 1000
@@ -58,6 +59,11 @@ class FakeFloor:
     dropped: list[tuple[str, str]] = field(default_factory=list)
     workers: dict[str, FakeWorker] = field(default_factory=dict)
     built: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def station(self, case: Case) -> Station:
+        made = Station(case, SPEC)
+        made.median_s["train_step"] = 1e-3
+        return made
 
     def worker(self, case: Case) -> FakeWorker:
         return self.workers.setdefault(case.backend, FakeWorker())
@@ -101,7 +107,8 @@ class FakeFloor:
         return {"losses": losses, "steps": network[1], "seconds": 0.0}
 
     def _evaluate(self, backend: str, id: str) -> dict[str, Any]:
-        return {"score": self.score(self.built[backend, id][1])}
+        step = self.built[backend, id][1]
+        return {"score": self.score(step), "finite": self.finite(step)}
 
 
 def died() -> WorkerDied:

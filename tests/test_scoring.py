@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -31,7 +32,9 @@ SHAPE = TaskShape(1, "last", "mse", "recall", higher_is_better=True, features=1)
 
 def train(floor: FakeFloor, allowed_s: float = math.inf, **changes: object) -> Trained:
     one = station(train=replace(CASE.train, **changes))  # type: ignore[arg-type]
-    return train_all_seeds(floor, one, SHAPE, allowed_s, lambda text: None)  # type: ignore[arg-type]
+    trained = Trained()
+    train_all_seeds(floor, one, SHAPE, time.monotonic() + allowed_s, lambda text: None, trained)  # type: ignore[arg-type]
+    return trained
 
 
 def test_a_curve_for_each_seed_with_the_mean_loss_between_evaluations() -> None:
@@ -59,13 +62,37 @@ def test_only_the_first_losses_are_kept() -> None:
 def test_training_stops_at_its_target(higher: bool, target: float, steps: tuple[int, ...]) -> None:
     shape = replace(SHAPE, higher_is_better=higher)
     one = station(train=replace(CASE.train, target=target))
-    trained = train_all_seeds(FakeFloor(), one, shape, math.inf, lambda text: None)  # type: ignore[arg-type]
+    trained = Trained()
+    train_all_seeds(FakeFloor(), one, shape, math.inf, lambda text: None, trained)  # type: ignore[arg-type]
+    assert len(trained.curves) == 2
     assert all(curve.steps == steps and curve.stopped == "target" for curve in trained.curves)
 
 
-def test_a_budget_cuts_every_seed_and_still_scores_it() -> None:
+def test_a_seed_for_which_no_time_is_left_is_not_begun() -> None:
     trained = train(FakeFloor(), allowed_s=0.0)
-    assert [(curve.steps, curve.stopped) for curve in trained.curves] == [((1,), "budget")] * 2
+    assert [(curve.steps, curve.stopped) for curve in trained.curves] == [((1,), "budget")]
+    score = assemble(FakeTask(), SHAPE, "key", trained, 20)  # type: ignore[arg-type]
+    assert any("1 of 2 seeds" in finding.text for finding in score_findings(score, 2))
+
+
+def test_nan_that_comes_with_the_last_update_is_diverged() -> None:
+    """All losses were finite, and argmax of NaN is a class."""
+    with pytest.raises(Diverged, match=r"outputs were NaN or infinite at step 10 \(seed 0\)"):
+        train(FakeFloor(finite=lambda step: step < 10))
+
+
+def test_finished_seeds_outlive_a_later_one_that_fails() -> None:
+    floor = FakeFloor(loss=lambda backend, seed, step: math.nan if (seed, step) == (1, 5) else 1.0)
+    trained = Trained()
+    with pytest.raises(Diverged) as diverged:
+        train_all_seeds(floor, station(), SHAPE, math.inf, lambda text: None, trained)  # type: ignore[arg-type]
+    assert [curve.steps for curve in trained.curves] == [(4, 8, 10)]
+    assert diverged.value.seed == 1
+    trained, told = Trained(), []
+    with pytest.raises(Diverged):
+        train_all_seeds(floor, station(), SHAPE, math.inf, told.append, trained, first_seed=1)  # type: ignore[arg-type]
+    assert trained.curves == []
+    assert len(told) == 1, "the seed that is in doubt comes first"
 
 
 def test_slow_steps_are_no_hang() -> None:
@@ -94,15 +121,34 @@ def test_a_crash_in_training_is_passed_on() -> None:
 
 def test_following() -> None:
     expected = [1 / (1 + step) for step in range(10)]
-    assert follow(FakeFloor(), station(), expected) == 0.0  # type: ignore[arg-type]
+    assert follow(FakeFloor(), station(), expected, math.inf) == 0.0  # type: ignore[arg-type]
     off = FakeFloor(loss=lambda backend, seed, step: 1 / (1 + step) + (0.03 if step == 7 else 0.0))
-    assert follow(off, station(), expected) == pytest.approx(0.03)  # type: ignore[arg-type]
+    assert follow(off, station(), expected, math.inf) == pytest.approx(0.03)  # type: ignore[arg-type]
     assert off.built == {}
     slow = FakeFloor(steps_at_once=3)
-    assert first_losses(slow, station(), 10) == expected  # type: ignore[arg-type]
+    assert first_losses(slow, station(), 10, math.inf) == expected  # type: ignore[arg-type]
     gone = FakeFloor(loss=lambda backend, seed, step: math.inf if step == 2 else 1.0)
     with pytest.raises(Diverged, match="step 3"):
-        follow(gone, station(), expected)  # type: ignore[arg-type]
+        follow(gone, station(), expected, math.inf)  # type: ignore[arg-type]
+
+
+def test_following_ends_with_the_budget() -> None:
+    expected = [1 / (1 + step) for step in range(10)]
+    floor = FakeFloor()
+    assert follow(floor, station(), expected, time.monotonic()) is None  # type: ignore[arg-type]
+    assert floor.asked == [], "nothing is begun"
+    assert follow(floor, station(), [], math.inf) is None  # type: ignore[arg-type]
+    slow = FakeFloor(steps_at_once=1)
+    train = slow._train
+
+    def sleeps(*arguments: object, **options: object) -> dict[str, object]:
+        time.sleep(0.02)
+        return train(*arguments, **options)  # type: ignore[arg-type]
+
+    slow._train = sleeps  # type: ignore[method-assign]
+    assert follow(slow, station(), expected, time.monotonic() + 0.05) is None  # type: ignore[arg-type]
+    assert len(slow.asked) < 10
+    assert slow.built == {}
 
 
 def test_curve_difference_is_relative_to_the_largest_loss() -> None:
@@ -155,6 +201,6 @@ def test_a_score_stands_beside_the_baselines() -> None:
 )
 def test_doubts_about_a_score(stopped: str, follows: float | None, words: list[str]) -> None:
     score = Score("recall", True, "key", (Curve(0, (7,), (0.5,), (1.0,), stopped),), follows=follows)
-    found = list(score_findings(score))
+    found = list(score_findings(score, 1))
     assert [finding.word for finding in found] == words
     assert all("7 steps" in finding.text for finding in found if finding.word == "over_budget")

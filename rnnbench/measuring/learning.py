@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 
@@ -13,6 +14,7 @@ from rnnbench.measuring.ledger import Ledger
 from rnnbench.measuring.refusals import Refused, refusing
 from rnnbench.measuring.scoring import (
     FOLLOW_STEPS,
+    Diverged,
     Trained,
     assemble,
     choose_trained,
@@ -24,7 +26,7 @@ from rnnbench.measuring.scoring import (
 )
 from rnnbench.measuring.stations import Floor, Station
 from rnnbench.planning.plan import Plan
-from rnnbench.records import Record, Score
+from rnnbench.records import Case, Finding, Record, Score
 
 _OVERHEAD = 1.15
 """Batches and evaluations come on top of the training steps that an estimate counts."""
@@ -42,15 +44,21 @@ class _Job:
     leader: Record | None
 
     @property
-    def estimate_s(self) -> float:
+    def training_s(self) -> float:
         return sum(_training_s(station) for station in self.chosen)
+
+    @property
+    def estimate_s(self) -> float:
+        following_s = sum(_following_s(station) for station in self.rest)
+        again_s = max(map(_following_s, self.rest), default=0.0) if self.leader else 0.0
+        return self.training_s + following_s + again_s
 
 
 @dataclass(frozen=True, slots=True)
 class _Lead:
-    """What the others follow."""
+    """What the others follow. No ``losses``: the budget left no time to take them."""
 
-    station: Station
+    case: Case
     losses: Sequence[float]
     score: Score
 
@@ -61,19 +69,22 @@ def learn(
     """Train the networks of ``stations``, and amend their records.
 
     ``passes_s`` of the budget are left for further passes; the rest is shared out by what each network
-    is expected to need, and again after each network.
+    is expected to need, and again after each network. A network for which nothing is left is not trained.
     """
     jobs = []
     for of_network in grouped(stations, lambda station: station.case.network):
         leader = ledger.trained(of_network[0].case.network)
         chosen = choose_trained(of_network, plan.suite.score_on, led=leader is not None)
         jobs.append(_Job(chosen, [station for station in of_network if station not in chosen], leader))
+    budget_end = monotonic() + budget.remaining_s()
     end = monotonic() + training_share_s(budget.remaining_s(), sum(job.estimate_s for job in jobs), passes_s)
     for number, job in enumerate(jobs):
         left_s = max(0.0, end - monotonic())
         later_s = sum(later.estimate_s for later in jobs[number + 1 :])
         allowed_s = left_s if math.isinf(left_s) else allowance_s(left_s, job.estimate_s, later_s)
-        _score_network(floor, ledger, plan, job, allowed_s / max(1, len(job.chosen)))
+        if job.training_s and not math.isinf(allowed_s):
+            allowed_s *= job.training_s / job.estimate_s
+        _score_network(floor, ledger, plan, job, monotonic() + allowed_s, budget_end)
 
 
 def allowance_s(left_s: float, estimate_s: float, later_s: float) -> float:
@@ -86,55 +97,108 @@ def allowance_s(left_s: float, estimate_s: float, later_s: float) -> float:
     return max(left_s * (estimate_s / total_s if total_s else 1.0), left_s - 1.5 * later_s)
 
 
-def _score_network(floor: Floor, ledger: Ledger, plan: Plan, job: _Job, allowed_s: float) -> None:
-    lead = _lead_again(floor, ledger, job.leader) if job.leader is not None else None
+def _score_network(
+    floor: Floor, ledger: Ledger, plan: Plan, job: _Job, end: float, budget_end: float
+) -> None:
+    """Train until ``end``, and let the others follow until ``budget_end``."""
+    lead = _lead_again(floor, ledger, job.leader, budget_end) if job.leader is not None else None
     candidates, rest = list(job.chosen), sorted(job.rest, key=seconds_per_step)
+    seen: list[tuple[Case, Diverged]] = []
     while candidates or (lead is None and rest):
+        now = monotonic()
+        if now >= end:
+            _leave_untrained(ledger, [*candidates, *([] if lead else rest)])
+            break
         # a score is still wanted when the quickest backend fails: the next one trains
         station = candidates.pop(0) if candidates else rest.pop(0)
-        trained = _train(floor, ledger, plan, station, allowed_s)
-        lead = lead or trained
-    if lead is None:
-        return
-    for station in rest:
-        ledger.note(f"{station.case.key}: follows {lead.station.case.backend}?")
+        station_end = now + (end - now) / (1 + len(candidates))
+        # one that diverged is either broken or right: the next one begins where that was seen
+        first_seed = seen[0][1].seed if seen else 0
         try:
-            score = replace(lead.score, follows=follow(floor, station, lead.losses))
-        except Refused as refused:
-            ledger.fail(station, refused)
+            trained = _train(floor, ledger, plan, station, station_end, first_seed)
+        except Diverged as diverged:
+            seen.append((station.case, diverged))
+        except Refused:
             continue
-        ledger.amend(station.case, score=score, findings=tuple(score_findings(score)))
+        else:
+            lead = lead or trained
+        if lead is None and len(seen) == 2:
+            _diverge(ledger, [*candidates, *rest], seen)
+            return
+    if lead is not None:
+        _follow_all(floor, ledger, rest, lead, budget_end)
 
 
-def _train(floor: Floor, ledger: Ledger, plan: Plan, station: Station, allowed_s: float) -> _Lead | None:
-    case = station.case
+def _train(floor: Floor, ledger: Ledger, plan: Plan, station: Station, end: float, first_seed: int) -> _Lead:
+    """Train, and write what came of it, finished seeds beside a failure too. Raises Refused, Diverged."""
+    case, trained = station.case, Trained()
     task = plan.tasks[case.task]
     try:
         with refusing():
             shape = task.prepare(case.length).shape
-        trained: Trained = train_all_seeds(floor, station, shape, allowed_s, ledger.note)
+        train_all_seeds(floor, station, shape, end, ledger.note, trained, first_seed)
         with refusing():
             score = assemble(task, shape, case.key, trained, case.length)
     except Refused as refused:
-        ledger.fail(station, refused)
-        return None
-    ledger.amend(case, score=score, findings=tuple(score_findings(score)))
-    return _Lead(station, trained.first_losses, score)
+        kept = None
+        if trained.curves:
+            with suppress(Refused), refusing():
+                kept = assemble(task, shape, case.key, trained, case.length)
+        ledger.amend(case, status=refused.status, reason=refused.reason, score=kept)
+        raise
+    _keep_score(ledger, case, score)
+    return _Lead(case, trained.first_losses, score)
 
 
-def _lead_again(floor: Floor, ledger: Ledger, record: Record) -> _Lead | None:
+def _follow_all(floor: Floor, ledger: Ledger, rest: Sequence[Station], lead: _Lead, end: float) -> None:
+    for station in rest:
+        ledger.note(f"{station.case.key}: follows {lead.case.backend}?")
+        try:
+            follows = follow(floor, station, lead.losses, end)
+        except Refused as refused:
+            ledger.fail(station, refused)
+            continue
+        _keep_score(ledger, station.case, replace(lead.score, follows=follows))
+
+
+def _keep_score(ledger: Ledger, case: Case, score: Score) -> None:
+    ledger.amend(case, score=score, findings=tuple(score_findings(score, case.train.seeds)))
+
+
+def _leave_untrained(ledger: Ledger, stations: Sequence[Station]) -> None:
+    finding = Finding("over_budget", "not trained: the budget left no time for it; give more with --budget")
+    for station in stations:
+        ledger.amend(station.case, score=None, findings=(finding,))
+
+
+def _diverge(ledger: Ledger, stations: Sequence[Station], seen: Sequence[tuple[Case, Diverged]]) -> None:
+    """Two that passed the gate agree: it is the network that diverges, and the others need not show it."""
+    (first, diverged), (second, _) = seen
+    reason = f"{diverged.reason} on {first.key}, and likewise on {second.key}; not trained here"
+    for station in stations:
+        ledger.end(station.case, Refused("diverged", reason))
+
+
+def _lead_again(floor: Floor, ledger: Ledger, record: Record, end: float) -> _Lead | None:
     """The first losses of a network that an earlier sitting has trained: they are not kept in files."""
     assert record.score is not None
     ledger.note(f"{record.case.key}: its first steps again, for the others to follow")
+    steps = min(FOLLOW_STEPS, record.case.train.steps)
     try:
-        station = floor.station(record.case)
-        losses = first_losses(floor, station, min(FOLLOW_STEPS, record.case.train.steps))
+        losses = first_losses(floor, floor.station(record.case), steps, end)
     except Refused:
         return None  # its record stands; another backend trains
-    return _Lead(station, losses, record.score)
+    return _Lead(record.case, losses if len(losses) == steps else (), record.score)
 
 
 def _training_s(station: Station) -> float:
     train = station.case.train
-    step_s = station.median_s.get("train_step") or 3 * station.median_s.get("forward", _UNTIMED_STEP_S / 3)
-    return train.seeds * train.steps * step_s * _OVERHEAD
+    return train.seeds * train.steps * _step_s(station) * _OVERHEAD
+
+
+def _following_s(station: Station) -> float:
+    return min(FOLLOW_STEPS, station.case.train.steps) * _step_s(station) * _OVERHEAD
+
+
+def _step_s(station: Station) -> float:
+    return station.median_s.get("train_step") or 3 * station.median_s.get("forward", _UNTIMED_STEP_S / 3)

@@ -74,9 +74,13 @@ class Ledger:
         self._progress.record(record)
 
     def amend(self, case: Case, findings: tuple[Finding, ...] = (), **changes: Any) -> None:
-        """Write a case's record again with changes and further findings."""
+        """Write a case's record again with changes and further findings.
+
+        What an earlier sitting said of a score that the budget cut or prevented does not hold for a new one.
+        """
         record = self.records[case.key]
-        self.keep(replace(record, findings=(*record.findings, *findings), **changes))
+        kept = [each for each in record.findings if "score" not in changes or each.word != "over_budget"]
+        self.keep(replace(record, findings=tuple(dict.fromkeys((*kept, *findings))), **changes))
 
     def fail(self, station: Station, refused: Refused) -> None:
         """A case ended otherwise than well; what an earlier process learned of it stays."""

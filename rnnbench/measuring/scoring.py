@@ -31,10 +31,11 @@ ScoreOn = Literal["fastest", "all"] | tuple[str, ...]
 
 
 class Diverged(Refused):
-    """Training met a loss that is not a number."""
+    """Training met a loss, or gave outputs, that are not numbers."""
 
-    def __init__(self, step: int, seed: int) -> None:
-        super().__init__("diverged", f"the loss was NaN or infinite at step {step} (seed {seed})")
+    def __init__(self, step: int, seed: int, what: str = "loss was") -> None:
+        self.seed = seed
+        super().__init__("diverged", f"the {what} NaN or infinite at step {step} (seed {seed})")
 
 
 @dataclass(slots=True)
@@ -67,24 +68,34 @@ def seconds_per_step(station: Station) -> float:
 
 
 def train_all_seeds(
-    floor: Floor, station: Station, shape: TaskShape, allowed_s: float, note: Callable[[str], None]
-) -> Trained:
-    """Train with every seed; each may take an equal part of ``allowed_s``. Raises Refused, Diverged."""
-    trained = Trained()
-    end = time.monotonic() + allowed_s
-    seeds = station.case.train.seeds
-    for seed in range(seeds):
-        share_s = max(0.0, end - time.monotonic()) / (seeds - seed)
-        note(f"{station.case.key}: training, seed {seed + 1} of {seeds}")
-        trained.curves.append(_train(floor, station, shape, seed, share_s, trained.first_losses))
-    return trained
+    floor: Floor,
+    station: Station,
+    shape: TaskShape,
+    end: float,
+    note: Callable[[str], None],
+    trained: Trained,
+    first_seed: int = 0,
+) -> None:
+    """Train with every seed, ``first_seed`` first, into ``trained``: what it has when this raises is whole.
+
+    Each seed may take an equal part of the time until ``end`` (of ``time.monotonic``); the first is trained
+    for a step at least, later ones are left out when it is over. Raises Refused, Diverged.
+    """
+    seeds = sorted(range(station.case.train.seeds), key=lambda seed: seed != first_seed)
+    for number, seed in enumerate(seeds):
+        now = time.monotonic()
+        if trained.curves and now >= end:
+            return
+        note(f"{station.case.key}: training, seed {seed + 1} of {len(seeds)}")
+        seed_end = now + (end - now) / (len(seeds) - number)
+        trained.curves.append(_train(floor, station, shape, seed, seed_end, trained.first_losses))
+        trained.curves.sort(key=lambda curve: curve.seed)
 
 
 def _train(
-    floor: Floor, station: Station, shape: TaskShape, seed: int, share_s: float, first_losses: list[float]
+    floor: Floor, station: Station, shape: TaskShape, seed: int, end: float, first_losses: list[float]
 ) -> Curve:
     train, id = station.case.train, f"train-{seed}"
-    end = time.monotonic() + share_s
     # training has the budget as its limit, each request its own: the case's limit is for measuring
     station.used_s = 0.0
     floor.build(station, id, seed)
@@ -99,7 +110,10 @@ def _train(
             if seed == 0:
                 first_losses.extend(losses[: FOLLOW_STEPS - len(first_losses)])
             station.used_s = 0.0
-            score = floor.ask(station, "evaluate", id=id)["score"]
+            evaluated = floor.ask(station, "evaluate", id=id)
+            if not evaluated["finite"]:
+                raise Diverged(step, seed, "outputs were")
+            score = evaluated["score"]
             points.append((step, score, sum(losses) / len(losses)))
             if train.target is not None and _reached(score, train.target, shape.higher_is_better):
                 stopped = "target"
@@ -134,19 +148,28 @@ def _steps(
     return losses
 
 
-def first_losses(floor: Floor, station: Station, steps: int) -> list[float]:
-    """The losses of the first ``steps`` updates on the first seed. Raises Refused, Diverged."""
+def first_losses(floor: Floor, station: Station, steps: int, end: float) -> list[float]:
+    """The losses of the first ``steps`` updates on the first seed, fewer where ``end`` comes first.
+
+    Raises Refused, Diverged.
+    """
+    if time.monotonic() >= end:
+        return []
     station.used_s = 0.0
     floor.build(station, "follow", 0)
     try:
-        return _steps(floor, station, "follow", steps, 0, math.inf, 0)
+        return _steps(floor, station, "follow", steps, 0, end, 0)
     finally:
         floor.drop(station.case, "follow")
 
 
-def follow(floor: Floor, station: Station, expected: Sequence[float]) -> float:
-    """How far a station's first losses lie from those of the trained one. Raises Refused, Diverged."""
-    return curve_difference(expected, first_losses(floor, station, len(expected)))
+def follow(floor: Floor, station: Station, expected: Sequence[float], end: float) -> float | None:
+    """How far a station's first losses lie from those of the trained one; None where ``end`` comes first.
+
+    Raises Refused, Diverged.
+    """
+    given = first_losses(floor, station, len(expected), end) if expected else []
+    return curve_difference(expected, given) if given and len(given) == len(expected) else None
 
 
 def curve_difference(expected: Sequence[float], given: Sequence[float]) -> float:
@@ -172,8 +195,10 @@ def assemble(task: Task, shape: TaskShape, key: str, trained: Trained, length: i
     )
 
 
-def score_findings(score: Score) -> Iterator[Finding]:
-    """Doubts about a score: cut short by the budget, a curve of its own."""
+def score_findings(score: Score, seeds: int) -> Iterator[Finding]:
+    """Doubts about a score that was to have ``seeds``: cut short by the budget, a curve of its own."""
+    if len(score.curves) < seeds:
+        yield Finding("over_budget", f"{len(score.curves)} of {seeds} seeds were trained within the budget")
     cut = [curve for curve in score.curves if curve.stopped == "budget"]
     if cut:
         steps = min(curve.steps[-1] for curve in cut)

@@ -100,7 +100,8 @@ class Case:
 class Finding:
     """A doubt about an ``ok`` record: a word from a fixed list, and the sentence that explains it.
 
-    Words: drift, noisy, no_interval, recompiled, not_pinned, over_budget, below_baseline, curve_differs.
+    Words: drift, noisy, no_interval, recompiled, path_differs, not_pinned, over_budget, below_baseline,
+    curve_differs.
     """
 
     word: str
@@ -207,7 +208,9 @@ class Block:
 class Run:
     """run.json: all that holds for every record of a run.
 
-    ``environments`` maps a backend to {"versions": {...}, "settings": {...}, "devices": [...]};
+    ``environments`` maps a backend to {"versions": {...}, "settings": {...}, "devices": [...]}; one that
+    ran on several devices, in several dtypes or with several numbers of threads has an entry for each;
+    ``tasks_digest`` is of the tasks that the suite declares, "" where it was not kept;
     ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...). ``spent_s`` says
     where the wall time went: seconds by kind of request, and "total". ``unranked`` names the tasks that
     are negative controls: shown, never ranked.
@@ -228,5 +231,6 @@ class Run:
     finished: str = ""
     spent_s: Mapping[str, float] = field(default_factory=dict)
     unranked: tuple[str, ...] = ()
+    tasks_digest: str = ""
     format: int = FORMAT
     protocol: int = PROTOCOL

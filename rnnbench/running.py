@@ -5,9 +5,11 @@ Ctrl-C and errors leave results whole; ``run.json`` then has no ``finished``.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -128,6 +130,7 @@ def _begun(plan: Plan, folder: Path, command: Sequence[str]) -> Run:
         machine=describe_machine(),
         environments={},
         unranked=tuple(name for name, task in plan.tasks.items() if not task.ranked),
+        tasks_digest=digest_tasks(plan),
     )
 
 
@@ -156,6 +159,28 @@ def _must_fit(plan: Plan, done: RunResults, folder: Path) -> None:
             f"holds {len(strangers)} cases that this request does not plan, such as {strangers[0]}. {begun}",
             where=str(folder),
         )
+    machine = describe_machine()
+    then_and_now = {
+        "rnnbench": (done.run.rnnbench, rnnbench.__version__),
+        "Python": (done.run.machine.get("python"), machine.get("python")),
+        "the processor": (done.run.machine.get("cpu"), machine.get("cpu")),
+    }
+    changed = [f"{what} was {a}, is {b}" for what, (a, b) in then_and_now.items() if a != b]
+    if changed:
+        raise RequestError(
+            f"was measured on other terms: {'; '.join(changed)}. Begin a new run.", where=str(folder)
+        )
+    if done.run.tasks_digest not in ("", digest_tasks(plan)):
+        raise RequestError(
+            "the tasks that the suite declares have changed since this run was begun. Begin a new run.",
+            where=str(folder),
+        )
+
+
+def digest_tasks(plan: Plan) -> str:
+    """Of the tasks that the suite declares on the user's own data, in whichever order."""
+    declared = {name: asdict(task) for name, task in plan.suite.tasks.items()}
+    return hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _now() -> str:

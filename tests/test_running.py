@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -13,15 +14,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from test_conductor import planned, run
 from test_workers import HERE, PLUGINS, logs, write_plugin
 
+from rnnbench.contracts import TaskDeclaration
 from rnnbench.errors import RequestError
 from rnnbench.plugins import Plugins, discover
 from rnnbench.results import read
-from rnnbench.running import ask_devices, default_folder, run_plan
+from rnnbench.running import ask_devices, default_folder, digest_tasks, run_plan
 
 RNNBENCH = [sys.executable, "-c", "from rnnbench.cli import main; main()"]
 LONG = ["--set", "rounds=60", "--set", "measure=forward"]
@@ -85,6 +88,53 @@ def test_another_suite_or_another_request_cannot_go_on(tmp_path: Path) -> None:
         run(tmp_path / "none", backends=("toy",), resume=True)
     assert {file: file.read_bytes() for file in sorted(folder.iterdir())} == content
     run(folder, backends=("toy",), resume=True)  # and nothing holds the folder
+
+
+@pytest.mark.parametrize(
+    ("where", "then", "said"),
+    [
+        (("rnnbench",), "0.0.1", "rnnbench was 0.0.1, is"),
+        (("machine", "python"), "3.1.4", "Python was 3.1.4, is"),
+        (("machine", "cpu"), "Abacus", "the processor was Abacus, is"),
+        (("tasks_digest",), "0123456789abcdef", "tasks that the suite declares have changed"),
+        (("environments", "toy", "versions", "numpy"), "0.1", "toy is not what .*numpy 0.1 then"),
+    ],
+)
+def test_on_other_terms_a_run_does_not_go_on(
+    where: tuple[str, ...], then: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr("rnnbench.running.conduct", _stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, "measure=forward", backends=("toy",))
+    monkeypatch.undo()
+    fields = json.loads((folder / "run.json").read_text())
+    fields["environments"] = {"toy": {"versions": {"numpy": np.__version__}}}
+    inner = fields
+    for name in where[:-1]:
+        inner = inner[name]
+    assert inner[where[-1]]
+    inner[where[-1]] = then
+    (folder / "run.json").write_text(json.dumps(fields))
+    with pytest.raises(RequestError, match=said):
+        run(folder, "measure=forward", backends=("toy",), resume=True)
+    results = read(folder)
+    assert results.blocks == results.records == ()
+
+
+def _stopped(*arguments: object, **options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_digest_is_of_what_the_tasks_say() -> None:
+    the_plan, _ = planned(backends=("toy",))
+    one, two = TaskDeclaration("a", "csv", {"path": "a.csv"}), TaskDeclaration("b", "csv", {"path": "b.csv"})
+
+    def digest(tasks: dict[str, TaskDeclaration]) -> str:
+        return digest_tasks(replace(the_plan, suite=replace(the_plan.suite, tasks=tasks)))
+
+    assert digest({"a": one, "b": two}) == digest({"b": two, "a": one})
+    assert len({digest({}), digest({"a": one}), digest({"a": replace(one, options={"path": "c.csv"})})}) == 3
 
 
 def test_asking_for_devices_leaves_no_process(tmp_path: Path) -> None:

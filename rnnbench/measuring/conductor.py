@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnbench.measuring.budget import Budget, affordable_rounds
+from rnnbench.measuring.costing import Cost, cost_of_pass
+from rnnbench.measuring.environments import Environments
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.grouping import grouped
 from rnnbench.measuring.learning import learn
 from rnnbench.measuring.ledger import Ledger, Progress, WriteFailed
 from rnnbench.measuring.refusals import Refused, WorkerDied
-from rnnbench.measuring.stations import Floor, Protocol, Station, timed_phases
+from rnnbench.measuring.stations import Floor, Protocol, Station, timed_phases, worker_key
 from rnnbench.measuring.turns import restart_beside, take_turns
-from rnnbench.measuring.workers import Workers
+from rnnbench.measuring.workers import WorkerKey, Workers
 from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins
 from rnnbench.records import Case, Finding
@@ -52,9 +54,12 @@ def conduct(
     """Measure everything that is not in ``done`` yet. Every case has a record when this returns.
 
     ``keep`` is told what holds so far when a backend has opened, and when the sitting is cut short.
-    Raises ``WriteFailed`` where results cannot be written any more.
+    Raises ``WriteFailed`` where results cannot be written any more, ``RequestError`` where a backend has
+    other versions than ``done`` was measured with.
     """
-    conductor = _Conductor(plan, plugins, Ledger(writer, progress, done), protocol, plugin_files, keep)
+    earlier = {} if done is None else done.run.environments
+    ledger = Ledger(writer, progress, done)
+    conductor = _Conductor(plan, plugins, ledger, protocol, plugin_files, keep, earlier)
     try:
         conductor.conduct()
     except BaseException:
@@ -73,13 +78,14 @@ class _Conductor:
         protocol: Protocol,
         plugin_files: Sequence[str],
         keep: Callable[[Outcome], None],
+        earlier: Mapping[str, Mapping[str, Any]],
     ) -> None:
+        self._environments = Environments([worker_key(case) for case in plan.cases], earlier)
         self._plan, self._plugins, self._ledger, self._keep = plan, plugins, ledger, keep
         self._protocol, self._plugin_files = protocol, plugin_files
         self._budget = Budget(plan.suite.budget_s)
         self._begun = time.monotonic()
         self._stations: dict[str, Station] = {}
-        self._environments: dict[str, dict[str, Any]] = {}
         self._spent_s: dict[str, float] = {}
         self._findings: list[Finding] = []
 
@@ -87,44 +93,54 @@ class _Conductor:
         for refused in self._plan.refused:
             if refused.case.key not in self._ledger.records:
                 self._ledger.end(refused.case, Refused(refused.status, refused.reason))
-        begun = time.monotonic()
         with self._workers() as workers:
             floor = self._floor(workers, Gate(self._plugins.cells))
-            rounds_s = self._first_pass(floor, workers)
-            pass_s = time.monotonic() - begun
+            self._first_pass(floor)
+            cost = self._cost_of_pass()
             stations = [
                 self._resumed(floor, case) for case in self._plan.cases if self._ledger.needs_score(case)
             ]
-            later_s = (self._plan.suite.processes - 1) * pass_s
+            processes = range(1, self._plan.suite.processes)
+            later_s = sum(cost.pass_s for process in processes if self._groups_without_blocks(process))
             learn(floor, self._ledger, self._plan, stations, self._budget, later_s)
-            self._note_environments(workers)
-        self._further_passes(pass_s - rounds_s, rounds_s / max(1, self._protocol.rounds))
+        self._further_passes(cost)
 
     def outcome(self) -> Outcome:
         spent_s = {**self._spent_s, "total": time.monotonic() - self._begun}
-        return Outcome(self._environments, spent_s, tuple(self._findings))
+        return Outcome(self._environments.named(), spent_s, tuple(self._findings))
 
     # pass 0
 
-    def _first_pass(self, floor: Floor, workers: Workers) -> float:
-        """Gate, time and record every case that has no record; returns the seconds spent in rounds."""
-        todo = [case for case in self._plan.cases if case.key not in self._ledger.records]
-        groups = grouped(todo, lambda case: case.group)
-        rounds_s = 0.0
+    def _first_pass(self, floor: Floor) -> None:
+        """Gate, time and record every case that has no record, each with its whole group."""
+        records = self._ledger.records
+        groups = [
+            cases
+            for cases in grouped(self._plan.cases, lambda case: case.group)
+            if any(case.key not in records for case in cases)
+        ]
         for number, cases in enumerate(groups, start=1):
             if self._budget.over():
                 for case in cases:
-                    self._ledger.end(case, Refused("skipped", self._over_budget()))
+                    if case.key not in records:
+                        self._ledger.end(case, Refused("skipped", self._over_budget()))
                 continue
             self._ledger.note(f"group {number} of {len(groups)}: {_describe(cases[0])}")
+            # turns cannot be taken with an earlier sitting
+            self._ledger.reopen(cases)
             stations = self._start(floor, cases, prove=True)
-            self._note_environments(workers)
-            begun = time.monotonic()
             living = self._take_turns(floor, stations, 0, self._protocol.rounds, number)
-            rounds_s += time.monotonic() - begun
             self._clear(floor, cases)
             self._finish(floor, living)
-        return rounds_s
+
+    def _cost_of_pass(self) -> Cost:
+        ledger = self._ledger
+        measured = [case for case in self._plan.cases if ledger.is_ok(case) and timed_phases(case)]
+        return cost_of_pass(
+            [ledger.records[case.key] for case in measured],
+            [block for case in measured for block in ledger.blocks.get(case.key, ()) if block.process == 0],
+            self._protocol,
+        )
 
     def _start(self, floor: Floor, cases: Iterable[Case], *, prove: bool) -> list[Station]:
         living: list[Station] = []
@@ -170,11 +186,18 @@ class _Conductor:
             yield Finding("not_pinned", "this system cannot pin a process to cores")
         elif cores < threads:
             yield Finding("not_pinned", f"{threads} threads share {cores} cores, all that are allowed here")
-        if station.compiled_in_blocks:
-            yield Finding(
-                "recompiled",
-                f"{station.compiled_in_blocks} compilations after warm-up; their blocks do not count",
-            )
+        yield from recompiled(station, 0)
+
+    def _amend(self, living: Iterable[Station], process: int) -> None:
+        """What a further process has shown: another kernel, or compilations after warm-up."""
+        for station in living:
+            findings = list(recompiled(station, process))
+            path = self._ledger.records[station.case.key].path
+            if station.path != path:
+                text = f'in process {process + 1} it ran "{station.path}", before "{path}"'
+                findings.append(Finding("path_differs", text))
+            if findings:
+                self._ledger.amend(station.case, tuple(findings))
 
     def _clear(self, floor: Floor, cases: Iterable[Case]) -> None:
         """Also what failed may have left a network behind."""
@@ -191,13 +214,14 @@ class _Conductor:
 
     # further passes
 
-    def _further_passes(self, fixed_s: float, round_s: float) -> None:
+    def _further_passes(self, cost: Cost) -> None:
         processes, rounds = self._plan.suite.processes, self._protocol.rounds
         for process in range(1, processes):
             groups = self._groups_without_blocks(process)
             if not groups:
                 continue
-            rounds = affordable_rounds(self._budget.remaining_s(), fixed_s, round_s, self._protocol.rounds)
+            remaining_s = self._budget.remaining_s()
+            rounds = affordable_rounds(remaining_s, cost.fixed_s, cost.round_s, self._protocol.rounds)
             if rounds == 0:
                 self._note_over_budget(f"{process} of {processes} processes were measured")
                 return
@@ -213,7 +237,8 @@ class _Conductor:
                         f"{_describe(cases[0])}"
                     )
                     stations = self._start(floor, cases, prove=False)
-                    self._take_turns(floor, stations, process, rounds, number)
+                    living = self._take_turns(floor, stations, process, rounds, number)
+                    self._amend(living, process)
                     self._clear(floor, cases)
 
     def _groups_without_blocks(self, process: int) -> list[list[Case]]:
@@ -235,21 +260,26 @@ class _Conductor:
         self._findings.append(Finding("over_budget", f"{what}: {self._over_budget()}"))
 
     def _workers(self) -> Workers:
-        return Workers(self._plugin_files, tuple(self._plan.suite.tasks.values()))
+        return Workers(self._plugin_files, tuple(self._plan.suite.tasks.values()), opened=self._opened)
 
     def _floor(self, workers: Workers, gate: Gate | None) -> Floor:
         floor = Floor(workers, gate, self._plugins.cells, self._plan.tasks, self._protocol)
         floor.spent_s = self._spent_s
         return floor
 
-    def _note_environments(self, workers: Workers) -> None:
-        known = len(self._environments)
-        for key, opened in workers.environments.items():
-            settings = key.settings
-            facts = {"device": settings.device, "dtype": settings.dtype, "threads": settings.threads}
-            self._environments.setdefault(key.backend, {**opened, **facts})
-        if len(self._environments) > known:
+    def _opened(self, key: WorkerKey, opened: Mapping[str, Any]) -> None:
+        if self._environments.note(key, opened):
             self._keep(self.outcome())
+
+
+def recompiled(station: Station, process: int) -> Iterator[Finding]:
+    """The finding for blocks of a process that were dropped."""
+    if station.compiled_in_blocks:
+        yield Finding(
+            "recompiled",
+            f"{station.compiled_in_blocks} compilations after warm-up in process {process + 1}; "
+            "their blocks do not count",
+        )
 
 
 def _describe(case: Case) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
@@ -55,6 +55,12 @@ class Ledger:
             }
             for block in done.blocks:
                 self.blocks.setdefault(block.case, []).append(block)
+
+    def reopen(self, cases: Iterable[Case]) -> None:
+        """Forget what was measured of cases: they are measured again."""
+        for case in cases:
+            self.records.pop(case.key, None)
+            self.blocks.pop(case.key, None)
 
     def note(self, text: str) -> None:
         """What is being done now."""

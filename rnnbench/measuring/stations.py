@@ -213,7 +213,7 @@ class Floor:
             self.prove(station)
         if "train_step" in phases:
             # not the figure: the gate may have traced a part of it; ``take_apart`` clocks it
-            self.ask(station, "first", id=station.case.key, phase="train_step")
+            station.path = self.ask(station, "first", id=station.case.key, phase="train_step")["path"]
         for phase in phases:
             warm = self.ask(
                 station,

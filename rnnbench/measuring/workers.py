@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
@@ -227,15 +227,21 @@ class Workers:
     """The living workers of one pass; starts what is asked for, once."""
 
     def __init__(
-        self, plugin_files: Sequence[str], tasks: Sequence[TaskDeclaration], *, pinned: bool = True
+        self,
+        plugin_files: Sequence[str],
+        tasks: Sequence[TaskDeclaration],
+        *,
+        pinned: bool = True,
+        opened: Callable[[WorkerKey, Message], None] = lambda key, opened: None,
     ) -> None:
+        """``opened`` is told what each worker says of itself, before it is asked anything else."""
+        self._opened = opened
         self._plugin_files = plugin_files
         self._pinned = pinned
         self._tasks = tasks
         self._living: dict[WorkerKey, Worker] = {}
         self._failed: dict[WorkerKey, Refused] = {}
         self._aborted = False
-        self.environments: dict[WorkerKey, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Workers:
         return self
@@ -263,7 +269,7 @@ class Workers:
                 self._living.pop(key, None)
                 self._failed[key] = refused
                 raise
-            self.environments[key] = worker.opened
+            self._opened(key, worker.opened)
         return self._living[key]
 
     def living(self, key: WorkerKey) -> Worker | None:

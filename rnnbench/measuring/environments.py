@@ -1,0 +1,64 @@
+"""What the workers of a run say of themselves, under names that a reader knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rnnbench.errors import RequestError
+from rnnbench.measuring.workers import WorkerKey
+
+
+class Environments:
+    """One for each worker of a plan; a resumed run's must have the versions that it was begun with."""
+
+    def __init__(self, planned: Collection[WorkerKey], earlier: Mapping[str, Mapping[str, Any]]) -> None:
+        self._names = name_workers(planned)
+        self._earlier = earlier
+        self._known: dict[str, Mapping[str, Any]] = {}
+
+    def named(self) -> Mapping[str, Mapping[str, Any]]:
+        """Name -> what its worker said."""
+        return dict(self._known)
+
+    def note(self, key: WorkerKey, opened: Mapping[str, Any]) -> bool:
+        """Keep what a fresh worker said; whether it is the first of its name.
+
+        Raises ``RequestError`` where its versions are not those of the earlier sitting.
+        """
+        name, settings = self._names.get(key, key.backend), key.settings
+        before = self._earlier.get(name, {}).get("versions", {})
+        versions = opened["versions"]
+        changed = [
+            f"{what} {before.get(what, 'absent')} then, {versions.get(what, 'absent')} now"
+            for what in sorted({*before, *versions})
+            if before and before.get(what) != versions.get(what)
+        ]
+        if changed:
+            raise RequestError(
+                f"{name} is not what this run was begun with: {'; '.join(changed)}. "
+                "Install those versions again, or begin a new run."
+            )
+        first = name not in self._known
+        facts = {"device": settings.device, "dtype": settings.dtype, "threads": settings.threads}
+        self._known.setdefault(name, {**opened, **facts})
+        return first
+
+
+def name_workers(keys: Collection[WorkerKey]) -> dict[WorkerKey, str]:
+    """The backend's name; where a backend has several workers, with that in which they differ."""
+    names = {}
+    for key in keys:
+        others = [other.settings for other in keys if other.backend == key.backend]
+        mine = key.settings
+        differing = [
+            text
+            for fact, text in (
+                ("device", mine.device),
+                ("dtype", mine.dtype),
+                ("threads", f"threads {mine.threads}"),
+            )
+            if len({getattr(other, fact) for other in others}) > 1
+        ]
+        names[key] = ", ".join([key.backend, *differing])
+    return names

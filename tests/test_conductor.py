@@ -314,7 +314,7 @@ def test_memory_that_kills_the_worker_spares_the_neighbour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two implementations share a worker; the first dies in the memory pass."""
-    ask, asked_once = Floor.ask, []
+    ask, asked_once = Floor.ask, list[str]()
 
     def asked(floor: Floor, station: Station, do: str, **request: Any) -> Mapping[str, Any]:
         if do == "memory" and not asked_once:
@@ -335,7 +335,7 @@ def test_memory_and_the_first_step_are_taken_alone_on_a_fresh_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two implementations share a worker: neither is built while the other is weighed."""
-    ask, alone, history = Floor.ask, [], []
+    ask, alone, history = Floor.ask, list[str](), list[tuple[str, Any]]()
 
     def asked(floor: Floor, station: Station, do: str, **request: Any) -> Mapping[str, Any]:
         history.append((do, request.get("phase")))

@@ -119,7 +119,7 @@ def test_on_other_terms_a_run_does_not_go_on(
     with pytest.raises(RequestError, match=said):
         run(folder, "measure=forward", backends=("toy",), resume=True)
     results = read(folder)
-    assert results.blocks == results.records == ()
+    assert (results.blocks, results.records) == ((), ())
 
 
 def _stopped(*arguments: object, **options: object) -> None:

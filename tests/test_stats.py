@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
-from rnnbench.stats import Interval, Samples, drift, estimate, fit_line, noise, ranks, ratio
+from rnnbench.stats import Interval, Samples, drift, estimate, fit_line, noise, ranks, ratio, standing
 
 times = st.floats(1e-6, 1e2)
 samples = st.lists(st.lists(times, min_size=1, max_size=6), min_size=1, max_size=5).map(
@@ -152,6 +152,73 @@ def test_a_wide_interval_behind_a_narrow_one_is_still_tied_with_the_first() -> N
 def test_ranks_of_a_screening_are_the_order_of_the_estimates() -> None:
     assert ranks({"b": {0: {0: 2.0}}, "a": {0: {0: 1.999}}, "c": {0: {0: 3.0}}}) == {"a": 1, "b": 2, "c": 3}
     assert ranks({}) == {}
+
+
+def test_without_an_interval_nothing_is_ranked_apart_in_a_run_that_has_some() -> None:
+    base = drawn(1, 0.010, spread=0.002)
+    one = {0: {r: v * 3 for r, v in base[0].items()}}
+    elsewhere = {p: {r + 100: v * 3 for r, v in rounds.items()} for p, rounds in base.items()}
+    found = ranks({"base": base, "one": one, "elsewhere": elsewhere, "slow": scaled(base, 2)})
+    assert found == {"base": 1, "one": 1, "elsewhere": 1, "slow": 2}
+
+
+def test_an_interval_too_wide_to_be_of_use_ranks_nothing_apart() -> None:
+    base = drawn(1, 0.010, processes=3, spread=0.001)
+    # above 1 with its whole interval, but from 1.1 times to 53 times
+    wide = {p: {r: v * math.exp(2 + 0.33 * (p - 1)) for r, v in each.items()} for p, each in base.items()}
+    between = ratio(wide, base)
+    assert between is not None
+    assert between.low is not None
+    assert between.low > 1
+    assert not between.usable
+    assert ranks({"base": base, "wide": wide}) == {"base": 1, "wide": 1}
+
+
+@pytest.mark.parametrize(
+    ("finals", "baseline", "higher", "found"),
+    [
+        ((0.1256, 0.1261, 0.1254), 0.125, True, "not told apart"),
+        ((0.062773, 0.062775, 0.062771), 0.062797, False, "not told apart"),
+        ((0.45, 0.47, 0.46), 0.125, True, "better"),
+        ((0.001, 0.002, 0.001), 0.165, False, "better"),
+        ((0.2, 0.1, 0.9), 0.125, True, "not told apart"),
+        ((0.01, 0.02, 0.01), 0.125, True, "worse"),
+        ((0.25, 0.26, 0.25), 0.165, False, "worse"),
+        ((0.9,), 0.125, True, "one seed"),
+    ],
+)
+def test_standing_needs_more_than_noise(
+    finals: tuple[float, ...], baseline: float, higher: bool, found: str
+) -> None:
+    assert standing(finals, baseline, higher) == found
+
+
+def test_standing_changes_where_scipy_says() -> None:
+    draw = np.random.default_rng(8)
+    finals = tuple(draw.normal(0.5, 0.02, 4))
+    low, high = oracle.t.interval(0.99, 3, np.mean(finals), oracle.sem(finals))
+    # 0.02 of the way from the baseline to 1, so that the edge is where b + 0.02 (1 - b) = low
+    edge = (low - 0.02) / 0.98
+    assert standing(finals, edge - 1e-9, True) == "better"
+    assert standing(finals, edge + 1e-9, True) == "not told apart"
+    assert standing(finals, high / 0.98 + 1e-9, False) == "better"
+    assert standing(finals, high / 0.98 - 1e-9, False) == "not told apart"
+
+
+def test_seeds_that_learned_nothing_hardly_ever_beat_chance() -> None:
+    draw = np.random.default_rng(2)
+    # each scores 5,000 symbols at chance, all of them the same symbols
+    beats = 0
+    for _ in range(300):
+        common = draw.normal(0, 0.0047)
+        beats += standing(tuple(0.125 + common + draw.normal(0, 0.001, 3)), 0.125, True) == "better"
+    assert beats <= 1
+
+
+def test_standing_of_nothing_is_an_error() -> None:
+    for finals in ((), (math.nan, 0.1)):
+        with pytest.raises(ValueError, match="finite"):
+            standing(finals, 0.1, True)
 
 
 def test_identical_code_is_hardly_ever_ranked_apart() -> None:

@@ -5,12 +5,13 @@ What only the run itself could see (a recompilation, a budget that was spent) st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rnnbench.records import Finding, Measure, Record
+from rnnbench.records import Finding, Measure, Record, Score
 from rnnbench.results.reading import RunResults, Timings
-from rnnbench.stats import Samples, drift, estimate, noise
+from rnnbench.stats import Samples, drift, estimate, noise, standing
 
 NOISY = 0.10
 """Rounds of one process that spread by more than this (1.4826 × MAD) say little of differences of 5 %."""
@@ -51,20 +52,40 @@ def _timing_doubts(phase: Measure, samples: Samples) -> Iterator[Finding]:
     spread = noise(samples)
     if spread > NOISY:
         yield Finding("noisy", f"{phase}: rounds of one process spread by {spread:.0%}")
-    trend = drift(samples)
-    if trend.p < DRIFT_P and abs(trend.change) > spread:
-        yield Finding("drift", f"{phase}: {trend.change:+.0%} from the first round to the last")
+    change = drifting(samples)
+    if change is not None:
+        yield Finding("drift", f"{phase}: {change:+.0%} from the first round to the last")
 
 
 def _score_doubts(record: Record) -> Iterator[Finding]:
     score = record.score
-    if score is None or score.trivial is None:
+    if score is None or score.trivial is None or is_cut_short(score) or not is_followed(record, score):
         return
     finals = score.values
-    mean = sum(finals) / len(finals)
-    beats = mean > score.trivial if score.higher_is_better else mean < score.trivial
-    if not beats:
-        yield Finding(
-            "below_baseline",
-            f"{score.metric} {mean:.4g} does not beat {score.trivial_name} ({score.trivial:.4g})",
-        )
+    if not finals or not all(map(math.isfinite, (*finals, score.trivial))):
+        return
+    stands = standing(finals, score.trivial, score.higher_is_better)
+    if stands == "better":
+        return
+    beyond = "one seed, too few to tell" if stands == "one seed" else f"{len(finals)} seeds"
+    yield Finding(
+        "below_baseline",
+        f"{score.metric} {math.fsum(finals) / len(finals):.4g} does not beat {score.trivial_name} "
+        f"({score.trivial:.4g}) beyond noise: {beyond}",
+    )
+
+
+def is_cut_short(score: Score) -> bool:
+    """Whether the budget ended the training of any seed: then a low score says nothing of the network."""
+    return any(curve.stopped == "budget" for curve in score.curves)
+
+
+def is_followed(record: Record, score: Score) -> bool:
+    """Whether the record may be said to have the score: trained itself, or checked to follow who was."""
+    return score.trained_on == record.case.key or score.follows is not None
+
+
+def drifting(samples: Samples) -> float | None:
+    """The change from the first round to the last where it is shown and beyond noise; None otherwise."""
+    trend = drift(samples)
+    return trend.change if trend.p < DRIFT_P and abs(trend.change) > noise(samples) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,9 +29,11 @@ def cost_of_pass(records: Sequence[Record], blocks: Sequence[Block], protocol: P
     opening = {worker_key(record.case): record.phases.get("import_s", 0.0) for record in records}
     first_s = sum(s for record in records for name, s in record.phases.items() if name != "import_s")
     warm_s = 0.0
-    for processes in timings(blocks).values():
+    timed = timings(blocks)
+    phases = Counter(case for case, _ in timed)
+    for (case, _), processes in timed.items():
         times = [time for rounds in processes.values() for time in rounds.values()]
-        warm_s += max(protocol.warm_s, WARM_CALLS * sum(times) / len(times))
+        warm_s += max(protocol.warm_s / phases[case], WARM_CALLS * sum(times) / len(times))
     # a process that was begun again has its blocks twice in the file
     last = {(block.case, block.phase, block.round): block for block in blocks}
     rounds = len({number for _, _, number in last})

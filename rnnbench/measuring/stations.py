@@ -220,7 +220,7 @@ class Floor:
                 "warm",
                 id=station.case.key,
                 phase=phase,
-                at_least_s=self.protocol.warm_s,
+                at_least_s=self.protocol.warm_s / len(phases),
                 at_least_calls=WARM_CALLS,
                 at_most_s=WARM_AT_MOST_S,
             )

@@ -2,11 +2,14 @@
 
 Shipped with rnnbench; nothing in rnnbench but ``verify`` imports it.
 
-    from rnnbench.testing import conformance_specs, parity_of
+    from rnnbench.testing import conformance_specs, optimizer_parity_of, parity_of
 
     @pytest.mark.parametrize("spec", list(conformance_specs(cell)), ids=str)
     def test_parity(session, spec):
         assert parity_of(session, cell, spec, "portable", "float64").passed
+
+    def test_optimizer(session, spec):
+        assert optimizer_parity_of(session, cell, spec, "portable", "float64").passed
 """
 
 from __future__ import annotations
@@ -14,7 +17,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from rnnbench.contracts import Batch, Cell, Loss, Merge, NetworkSpec, Parameters, Readout, Session
+import numpy as np
+
+from rnnbench.contracts import (
+    Batch,
+    Cell,
+    Loss,
+    Merge,
+    NetworkSpec,
+    Parameters,
+    Readout,
+    Session,
+    TrainingSpec,
+)
+from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
 from rnnbench.reference import (
     PROBE_TRAINING,
@@ -24,7 +40,13 @@ from rnnbench.reference import (
     probe_batch,
     probe_parameters,
     reference_answers,
+    worst_error,
 )
+from rnnbench.training import global_norm, start_slots, update
+
+OPTIMIZER_TRAINING = TrainingSpec(optimizer="adam", lr=0.05, clip=0.01)
+"""Bounds every step, and leaves gradients far above ε=1e-8 yet small enough to show where ε stands."""
+OPTIMIZER_STEPS = 3
 
 MERGES: tuple[Merge, ...] = ("none", "concat", "sum")
 HEADS: tuple[tuple[Readout, Loss], ...] = (("last", "cross_entropy"), ("each", "mse"))
@@ -77,3 +99,33 @@ def parity_of(
     parameters, batch, expected = expected_answers(cell, spec, length, size, seed)
     network = session.build(spec, parameters, PROBE_TRAINING, implementation)
     return compare_answers(spec, expected, ask(network, batch), batch, dtype)
+
+
+def optimizer_parity_of(
+    session: Session,
+    cell: Cell,
+    spec: NetworkSpec,
+    implementation: str,
+    dtype: str,
+    *,
+    length: int = 7,
+    size: int = 4,
+) -> Parity:
+    """Three steps of Adam with clipping, each on a batch of its own: the parameters after every step.
+
+    Expected is ``rnnbench.training.update`` on the reference's gradients. Take float64: in float32 Adam
+    divides rounding errors by gradients that are hardly larger. Raises whatever ``build`` raises.
+    """
+    training, ops = OPTIMIZER_TRAINING, NumpyOps()
+    expected: Parameters = probe_parameters(cell, spec)
+    network = session.build(spec, expected, training, implementation)
+    slots, worst = start_slots(ops, training, expected), {}
+    for step in range(1, OPTIMIZER_STEPS + 1):
+        batch = probe_batch(cell, spec, length, size, seed=step)
+        gradients = reference_answers(cell, spec, expected, batch, steps=0).gradients
+        assert training.clip is not None
+        assert global_norm(ops, gradients) > training.clip, "the probe must be clipped"
+        expected, slots = update(ops, training, expected, gradients, slots, np.float64(step))
+        network.train_step(network.put(batch))
+        worst[f"parameters after step {step}"] = worst_error(expected, network.parameters(), length, dtype)
+    return Parity(dtype=dtype, worst=worst)

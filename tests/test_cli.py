@@ -94,7 +94,17 @@ def test_unsupported_is_no_failure(invoke: Invoke, tmp_path: Path) -> None:
         (["run", SUITE, *TOY, "--resume", "b"], "no such results folder"),
         (["run", SUITE, "--plugin", "none.py"], "--plugin none.py: no such file"),
         (["bench", "lstn", *TOY], 'Did you mean "lstm"'),
-        (["bench", "-T", "0", *TOY], "length"),
+        (["bench", "-T", "0", *TOY], "rnnbench: -T 0: 0 is not allowed. Give a whole number"),
+        (["bench", "-H", "0", *TOY], "rnnbench: -H 0: "),
+        (["bench", "-B", "0", *TOY], "rnnbench: -B 0: "),
+        (["bench", "-I", "0", *TOY], "rnnbench: -I 0: "),
+        (["bench", "--threads", "0", *TOY], "rnnbench: --threads 0: "),
+        (["bench", "--processes", "0", *TOY], "rnnbench: --processes 0: "),
+        (["bench", "gru", "lsmt", *TOY], 'rnnbench: CELL lsmt: no cell "lsmt". Did you mean "lstm"?'),
+        (["bench", "-H", "1e3"], "--hidden"),
+        (["list", "cell"], "'cell' is not one of"),
+        (["plan", SUITE, "--backend", "zzz"], "--plugin FILE.py"),
+        (["verify", "--implementation", "compild"], 'no such name: "compild". Did you mean "compiled"?'),
         (["verify", "--cell", "lstn"], '--cell: no such name: "lstn". Did you mean "lstm"?'),
         (["verify", "--backend", "torc"], "--backend"),
         (["report", "nowhere"], "nowhere"),
@@ -117,11 +127,30 @@ def test_a_wrong_request_is_one_line_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [["--bogus"], ["rum"], ["list", "nothing"], ["bench", "-B", "many"]])
-def test_a_wrong_option_is_usage(words: list[str], invoke: Invoke) -> None:
+@pytest.mark.parametrize(
+    "words", [["--bogus"], ["rum"], ["list", "nothing"], ["bench", "-B", "many"], ["plan"]]
+)
+def test_a_wrong_option_is_one_line_too(words: list[str], invoke: Invoke) -> None:
     status, out, err = invoke(*words)
-    assert status == 2
-    assert "Traceback" not in out + err
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("rnnbench: ")
+
+
+def test_without_words_help_is_shown(invoke: Invoke) -> None:
+    status, out, err = invoke()
+    assert (status, err) == (0, "")
+    assert "bench" in out
+
+
+@pytest.mark.parametrize("words", [["run", SUITE], ["bench", "--save-suite", "s.yaml"]])
+def test_where_no_case_can_be_measured_nothing_is_written(
+    words: list[str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("rnnbench.running.ask_devices", lambda plugins, files: ({"toy": ("cpu",)}, {}))
+    status, out, err = invoke(*words, "--device", "cuda,cuda:1", "--backend", "toy", *TOY)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "no case can be measured here. 1 × skipped: toy has no device cuda here; it has: cpu; 1 × " in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_that_are_not_ours_are_not_touched(invoke: Invoke, tmp_path: Path) -> None:
@@ -164,6 +193,7 @@ def test_plan(invoke: Invoke) -> None:
     status, out, err = invoke("plan", SUITE, "--backend", "toy", "--set", "length=2,5", *TOY)
     assert (status, err) == (0, "")
     assert "2 cases; roughly" in out
+    assert "\n1 case; roughly" in invoke("plan", SUITE, "--backend", "toy", "--set", "length=2", *TOY)[1]
     status, out, _ = invoke("plan", SUITE, "--backend", "toy", "--set", "length=2,5", "--json", *TOY)
     answer = json.loads(out)
     assert [case["length"] for case in answer["cases"]] == [2, 5]
@@ -190,6 +220,16 @@ def test_list(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {row["backend"]: row for row in json.loads(invoke("list", "backends", "--json", *TOY)[1])}
     assert rows["toy"]["devices"] == ["cpu"]
     assert "\x1b" not in invoke("list", "backends", *TOY)[1]
+
+
+def test_the_cells_fit_eighty_columns(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = invoke("list", "cells")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for cell in json.loads(invoke("list", "cells", "--json")[1]):
+        assert cell["paper"]
+        assert sum(f"│ {cell['cell']} " in line or f"│{cell['cell']} " in line for line in lines) == 1
 
 
 def test_verify(invoke: Invoke) -> None:
@@ -271,6 +311,24 @@ def test_init(invoke: Invoke, tmp_path: Path) -> None:
     assert status == 2
     assert "exists already" in err
     assert (tmp_path / "first.yaml").read_text() == content
+
+
+def test_a_column_of_times_is_no_target(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "sales.csv").write_text("date,units,region\n2024-01-01,3,north\n2024-01-02,5,south\n")
+    for target, said in (("date", "Columns of numbers: units"), ("region", "no other column holds texts")):
+        status, out, err = invoke("init", "s.yaml", "--csv", "sales.csv", "--target", target)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(f"rnnbench: --target {target}: ")
+        assert said in err
+    assert not (tmp_path / "s.yaml").exists()
+    assert invoke("init", "s.yaml", "--csv", "sales.csv")[0] == 0
+    status, _, err = invoke("plan", "s.yaml", "--set", "tasks.mine.target=nix", "--backend", "toy", *TOY)
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("rnnbench: --set tasks.mine.target=nix: ")
+    text = (tmp_path / "s.yaml").read_text()
+    noted = [line for line in text.splitlines() if "  # " in line[2:]]
+    columns = {line.rindex("# ") for line in noted if line.rindex("  # ") <= 31}
+    assert columns == {33}, "comments beside values stand under each other"
 
 
 def test_bench_saves_the_suite_that_it_is(

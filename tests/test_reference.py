@@ -35,7 +35,7 @@ from rnnbench.reference import (
 from rnnbench.testing import OPTIMIZER_TRAINING, conformance_specs, optimizer_parity_of, parity_of
 
 sys.path.insert(0, str(Path(__file__).parent / "example-plugin"))
-import rnnbench_example as toy
+import rnnbench_example as toy  # type: ignore[import-not-found]
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from types import FrameType
 
-from rnnbench.cli.app import app
+from rnnbench.cli.app import UsageError, app
 from rnnbench.cli.plain import plain
 
 
@@ -29,7 +29,10 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without × or ÷ must not end a run
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except UsageError as error:
+        print(f"rnnbench: {plain(error.format_message())}", file=sys.stderr)
+        sys.exit(2)
     except RequestError as error:
         print(f"rnnbench: {plain(error)}", file=sys.stderr)
         sys.exit(2)

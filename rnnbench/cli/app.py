@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+UsageError: Any = typer.BadParameter.__bases__[0]
+"""What click raises for a wrong command line; typer has it under its own roof or click's, by version."""
+
 app = typer.Typer(
     name="rnnbench",
     help="Which recurrent network, in which framework, on this machine: proven equal, timed and scored.",
@@ -129,13 +132,20 @@ def bench(
     """How fast is an LSTM here, on everything installed? No suite needed."""
     from rnnbench.cli import measuring
 
-    text = measuring.bench_suite(
+    text, options = measuring.bench_suite(
         cells or ["lstm"], batch, length, hidden, features, threads=threads, processes=processes
     )
     request = _request(None, backend, None, "", device, "", plugin)
     raise typer.Exit(
         measuring.bench(
-            text, request, save_suite=save_suite, out=out, resume=resume, json=json, command=sys.argv[1:]
+            text,
+            options,
+            request,
+            save_suite=save_suite,
+            out=out,
+            resume=resume,
+            json=json,
+            command=sys.argv[1:],
         )
     )
 

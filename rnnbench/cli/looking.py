@@ -17,10 +17,13 @@ from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.measuring import discover_plugins, say_error, write_new
 from rnnbench.cli.plain import plain
 from rnnbench.errors import RequestError, nearest
+from rnnbench.planning.checks import known_implementations
 from rnnbench.plugins import Plugins, availability, discover
 
 if TYPE_CHECKING:
     from rnnbench.verifying import Verdict
+
+_HEADINGS = {"parameters (I=64, H=128)": "parameters", "native on": "native"}
 
 
 def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
@@ -34,8 +37,11 @@ def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
     if json:
         print(jsonlib.dumps(rows))
         return
-    rows = rows or [{what: "nothing"}]
-    open_console().print(tabulate(rows[0], ([_field(value) for value in row.values()] for row in rows)))
+    # papers and files are long; eighty columns are not
+    table = [{key: row[key] for key in row if key not in ("paper", "plugin")} for row in rows]
+    table = table or [{what: "nothing"}]
+    headings = [_HEADINGS.get(key, key) for key in table[0]]
+    open_console().print(tabulate(headings, ([_field(value) for value in row.values()] for row in table)))
 
 
 def verify(
@@ -53,6 +59,7 @@ def verify(
     plugins = discover_plugins(plugin_files)
     chosen_cells = _known("--cell", cells, plugins.cells)
     chosen_backends = _known("--backend", backends, plugins.backends)
+    _known("--implementation", implementations, known_implementations(plugins))
     console = open_console(stderr=True)
     verdicts = verify_all(
         plugins,

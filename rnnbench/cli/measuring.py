@@ -6,7 +6,7 @@ import json as jsonlib
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rnnbench.errors import RequestError
 from rnnbench.planning.estimating import estimate
 from rnnbench.planning.plan import Plan, check, needs_devices, plan
 from rnnbench.plugins import Plugins, discover
+from rnnbench.suite.document import KeyPath
 from rnnbench.suite.loading import Suite, load_suite, parse_suite
 from rnnbench.suite.overrides import Overrides
 
@@ -51,7 +52,7 @@ def show_plan(name: str, request: Request, *, json: bool) -> None:
     _say_assumed(console, planned)
     budget = planned.suite.budget_s
     limit = f"; the budget is {_minutes(budget)}" if budget else ""
-    say(console, f"{len(planned.cases)} cases; roughly {_minutes(seconds)} on one ordinary core{limit}")
+    say(console, f"{_cases(planned)}; roughly {_minutes(seconds)} on one ordinary core{limit}")
 
 
 def run(
@@ -66,6 +67,7 @@ def run(
     """Measure a suite and return the exit status."""
     _refuse_two_folders(out, resume)
     planned, plugins = _plan(load_suite(name), request)
+    _refuse_nothing(planned)
     return _measure(planned, plugins, request, out=out, resume=resume, json=json, command=command)
 
 
@@ -78,10 +80,10 @@ def bench_suite(
     *,
     threads: int,
     processes: int,
-) -> str:
-    """The suite that ``rnnbench bench`` is."""
+) -> tuple[str, dict[KeyPath, str]]:
+    """The suite that ``rnnbench bench`` is, and the option that gave each of its values."""
     names = ", ".join(jsonlib.dumps(cell) for cell in cells)
-    return f"""about: How fast is each backend here? Written by rnnbench bench.
+    text = f"""about: How fast is each backend here? Written by rnnbench bench.
 tasks:
   noise: {{kind: noise, features: {features}}}
 axes:
@@ -95,10 +97,21 @@ defaults:
   measure: [forward, gradients, train_step, memory]
   processes: {processes}
 """
+    options: dict[KeyPath, str] = {("axes", "cell", n): f"CELL {cell}" for n, cell in enumerate(cells)}
+    options |= {
+        ("axes", "length", 0): f"-T {length}",
+        ("axes", "hidden", 0): f"-H {hidden}",
+        ("axes", "batch", 0): f"-B {batch}",
+        ("axes", "threads", 0): f"--threads {threads}",
+        ("defaults", "processes"): f"--processes {processes}",
+        ("tasks", "noise", "features"): f"-I {features}",
+    }
+    return text, options
 
 
 def bench(
     text: str,
+    options: Mapping[KeyPath, str],
     request: Request,
     *,
     save_suite: Path | None,
@@ -109,7 +122,8 @@ def bench(
 ) -> int:
     """Measure the suite of ``bench_suite`` and return the exit status."""
     _refuse_two_folders(out, resume)
-    planned, plugins = _plan(parse_suite(text, name="bench"), request)
+    planned, plugins = _plan(parse_suite(text, name="bench", options=options), request)
+    _refuse_nothing(planned)
     if save_suite is not None and resume is None:
         write_new(save_suite, text)
     return _measure(planned, plugins, request, out=out, resume=resume, json=json, command=command)
@@ -118,6 +132,14 @@ def bench(
 def _refuse_two_folders(out: Path | None, resume: Path | None) -> None:
     if out is not None and resume is not None:
         raise RequestError("goes on in the folder of the run; leave out --out", where="--resume")
+
+
+def _refuse_nothing(planned: Plan) -> None:
+    if planned.cases:
+        return
+    reasons = Counter(f"{refused.status}: {refused.reason}" for refused in planned.refused)
+    listed = "; ".join(f"{count} × {reason}" for reason, count in reasons.items())
+    raise RequestError(f"no case can be measured here. {listed}", where=planned.suite.name)
 
 
 def _measure(
@@ -144,7 +166,7 @@ def _measure(
     total = len(planned.cases) + len(planned.refused)
     _say_assumed(console, planned)
     estimated = _minutes(estimate(planned))
-    opening = f"{len(planned.cases)} cases, roughly {estimated}; results go to {folder}"
+    opening = f"{_cases(planned)}, roughly {estimated}; results go to {folder}"
     try:
         with Shown(console, total, opening) as progress:
             results = run_plan(
@@ -216,6 +238,11 @@ def _resumed(command: Sequence[str], folder: Path) -> str:
 def _say_assumed(console: Console, planned: Plan) -> None:
     if planned.assumed:
         say(console, f"device {', '.join(planned.assumed)} means cpu here: no backend reports another")
+
+
+def _cases(planned: Plan) -> str:
+    count = len(planned.cases)
+    return f"{count} case{'' if count == 1 else 's'}"
 
 
 def _minutes(seconds: float) -> str:

@@ -39,7 +39,7 @@ def check_names(suite: Suite, plugins: Plugins, tasks: Collection[str]) -> None:
         "task": tasks,
         "cell": plugins.cells,
         "backend": {*plugins.backends, *FIRST_PARTY, *broken},
-        "implementation": _known_implementations(plugins),
+        "implementation": known_implementations(plugins),
     }
     for row in (suite.axes, *suite.include, *suite.exclude):
         for axis in known:
@@ -83,7 +83,8 @@ def check_score_on(suite: Suite, plugins: Plugins, planned: Collection[str]) -> 
             raise suite.error(("defaults", "score_on", index), message)
 
 
-def _known_implementations(plugins: Plugins) -> set[str]:
+def known_implementations(plugins: Plugins) -> set[str]:
+    """Every name that a plugin at hand offers or a suite may use without one."""
     names = {*IMPLEMENTATIONS, *(name for _, _, name in plugins.implementations)}
     for backend in plugins.backends:
         for cell in plugins.cells:
@@ -95,10 +96,13 @@ def _known_implementations(plugins: Plugins) -> set[str]:
 
 
 def _no(axis: str, name: object, known: Collection[str], plugins: Plugins) -> str:
-    message = f"no {axis} {shown(name)}. {nearest(name, known)}"
+    near = nearest(name, known)
+    message = f"no {axis} {shown(name)}. {near}"
+    if not near.startswith("Did"):
+        message += " One of your own comes from --plugin FILE.py"
     if plugins.broken:
         reasons = "; ".join(f"{plugin.distribution} ({plugin.reason})" for plugin in plugins.broken)
-        message += f" Broken plugins: {reasons}"
+        message += f"{'' if near.startswith('Did') else '.'} Broken plugins: {reasons}"
     return message
 
 

@@ -111,15 +111,16 @@ def needs_devices(suite: Suite, overrides: Overrides | None = None) -> bool:
 def check(plan: Plan) -> Plan:
     """Prepare the data of every task at every length, once, before anything is measured.
 
-    Raises ``RequestError`` at the suite's line for a length that a task's data cannot give. Cases whose
-    data is not here become ``skipped``, those whose task fails otherwise ``failed``.
+    Raises ``RequestError`` for a length that a task's data cannot give: at the suite's line, or at the
+    ``--set`` that changed this task. Cases whose data is not here become ``skipped``, those whose task
+    fails otherwise ``failed``.
     """
     lost: dict[tuple[str, int], tuple[Status, str]] = {}
     for (task, length), row in plan.lengths.items():
         try:
             plan.tasks[task].prepare(length)
         except RequestError as error:
-            path = plan.suite.path_of(row, "length", length)
+            path = plan.suite.option_of(task) or plan.suite.path_of(row, "length", length)
             raise plan.suite.error(path, f'task "{task}" at length {length}: {error}') from None
         except Unavailable as error:
             lost[task, length] = "skipped", str(error)

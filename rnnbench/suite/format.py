@@ -263,8 +263,8 @@ def where(document: Document, path: KeyPath) -> str:
     while known not in document.places and known:
         known = known[:-1]
     place = document.places.get(known, "")
-    if place.startswith("-"):
-        return place  # an option of the command line names its key itself
+    if place.startswith(("-", "CELL ")):
+        return place  # an option or argument of the command line names its key itself
     return f"{place}: {dotted(path)}" if path and place else place or dotted(path)
 
 

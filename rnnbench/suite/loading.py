@@ -80,6 +80,11 @@ class Suite:
                 return path
         return (*row.path, axis)
 
+    def option_of(self, task: str) -> KeyPath | None:
+        """The path of an option of a task that the command line gave; None: the file gives all of them."""
+        given = (path for path, place in self.document.places.items() if place.startswith("-"))
+        return next((path for path in given if path[:2] == ("tasks", task)), None)
+
     def from_command_line(self, axis: str) -> bool:
         """Whether the command line, not the file, gives the values of this axis."""
         return self.document.places.get(("axes", axis), "").startswith("-")
@@ -107,9 +112,20 @@ def load_suite(path_or_name: str | Path) -> Suite:
     return build_suite(read_document(file), name=file.stem, folder=file.parent)
 
 
-def parse_suite(text: str, *, name: str = "suite", folder: Path | None = None) -> Suite:
-    """A suite from its text; paths in it are relative to ``folder``. Raises ``RequestError``."""
-    return build_suite(parse_document(text, f"{name}.yaml"), name=name, folder=folder or Path())
+def parse_suite(
+    text: str,
+    *,
+    name: str = "suite",
+    folder: Path | None = None,
+    options: Mapping[KeyPath, str] | None = None,
+) -> Suite:
+    """A suite from its text; paths in it are relative to ``folder``. Raises ``RequestError``.
+
+    ``options``: what on the command line gave a key, to be named in its errors ("-T 0", "CELL lstm").
+    """
+    document = parse_document(text, f"{name}.yaml")
+    document = replace(document, places={**document.places, **(options or {})})
+    return build_suite(document, name=name, folder=folder or Path())
 
 
 def build_suite(document: Document, *, name: str, folder: Path) -> Suite:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -31,10 +32,10 @@ about: {about}
 _AXES = """\
 axes:                            # every value with every other: axes multiply
   task: [{task}]
-  length: [{lengths}]              # {length_means}
+  {lengths:<29}  # {length_means}
   cell: [elman, gru, lstm]       # rnnbench list cells
   # backend: [numpy, torch]      # all that are installed, if not named
-  # hidden: [32, 128]            # any key of defaults may stand here instead, with several values
+  # hidden: [32, 128]            # sizes such as hidden and batch may stand here instead, with several values
 
 defaults:                        # one value each, for every case
   hidden: 64
@@ -65,7 +66,7 @@ def starter(
         if target is not None:
             raise RequestError("names a column, and --csv no file", where=f"--target {target}")
         about = "How do three cells learn and cost as a dependency grows longer?"
-        axes = _AXES.format(task="copy", lengths="10, 30", length_means="time steps", longest=30)
+        axes = _AXES.format(task="copy", lengths="length: [10, 30]", length_means="time steps", longest=30)
         return f"{_HEADER.format(file=file, about=about)}\n{axes}"
     table = _read_head(Path(csv))
     chosen = table.target(target)
@@ -79,16 +80,20 @@ def starter(
             "rows of the past that are seen",
         )
     else:
+        if table.is_time(chosen):
+            numbers = ", ".join(name for name in table.numeric if not table.is_time(name)) or "none here"
+            message = f"a column of times is nothing to learn. Columns of numbers: {numbers}"
+            raise RequestError(message, where=f"--target {chosen}")
         task, kind, lengths = "mine", "text_classification", (32, 64)
         options = _text_classification(table, chosen)
         about, means = f"Which cell tells {chosen} best, and at what cost?", "words of a text, at most"
     declared = "\n".join(
-        f"    {key}: {value}" for key, value in {"kind": kind, layout: path, **options}.items()
+        _aligned(f"    {key}: {value}") for key, value in {"kind": kind, layout: path, **options}.items()
     )
     head = _HEADER.format(file=file, about=json.dumps(about, ensure_ascii=False))
     tasks = f"tasks:                           # paths are relative to this file\n  {task}:\n{declared}\n"
     axes = _AXES.format(
-        task=task, lengths=", ".join(map(str, lengths)), length_means=means, longest=lengths[-1]
+        task=task, lengths=f"length: [{lengths[0]}, {lengths[1]}]", length_means=means, longest=lengths[-1]
     )
     return f"{head}\n{tasks}\n{axes}"
 
@@ -108,6 +113,10 @@ class _Table:
     def values(self, column: str) -> tuple[str, ...]:
         index = self.columns.index(column)
         return tuple(row[index].strip() for row in self.rows if index < len(row) and row[index].strip())
+
+    def is_time(self, column: str) -> bool:
+        """Whether the column is called one or holds dates only."""
+        return column.lower() in _TIME_NAMES or all(map(_is_date, self.values(column)))
 
     def target(self, asked: str | None) -> str:
         if asked is None:
@@ -143,8 +152,25 @@ def _text_classification(table: _Table, target: str) -> dict[str, str]:
     others = [column for column in table.columns if column != target]
     if not others:
         raise RequestError("the only column; a text is needed beside it", where=f"--target {target}")
-    longest = max(others, key=lambda column: sum(map(len, table.values(column))))
+    texts = [column for column in others if column not in table.numeric and not table.is_time(column)]
+    if not texts:
+        message = "is told from a text, and no other column holds texts. A forecast needs a column of numbers"
+        raise RequestError(message, where=f"--target {target}")
+    longest = max(texts, key=lambda column: sum(map(len, table.values(column))))
     return {"text": _quoted(longest), "label": _quoted(target)}
+
+
+def _aligned(line: str) -> str:
+    text, mark, comment = line.rpartition("  # ")
+    return f"{text:<31}{mark}{comment}" if mark else line
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _quoted(text: str) -> str:

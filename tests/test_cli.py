@@ -24,6 +24,8 @@ from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.plain import plain
 from rnnbench.plugins import BrokenPlugin, Plugins
 
+pytestmark = pytest.mark.slow  # whole commands
+
 SUITE = str(HERE / "faulty.yaml")
 TOY = ["--plugin", PLUGINS[0]]
 

@@ -30,6 +30,8 @@ from rnnbench.running import run_plan
 from rnnbench.suite.loading import parse_suite
 from rnnbench.suite.overrides import Overrides
 
+pytestmark = pytest.mark.slow  # real workers
+
 QUICK = Protocol(rounds=2, block_s=1e-3, warm_s=1e-3, case_limit_s=60.0)
 SUITE = (HERE / "faulty.yaml").read_text()
 

@@ -26,6 +26,8 @@ from rnnbench.plugins import Plugins, discover
 from rnnbench.results import read
 from rnnbench.running import ask_devices, default_folder, digest_tasks, run_plan
 
+pytestmark = pytest.mark.slow  # real processes
+
 RNNBENCH = [sys.executable, "-c", "from rnnbench.cli import main; main()"]
 LONG = ["--set", "rounds=60", "--set", "measure=forward"]
 

@@ -29,6 +29,8 @@ from rnnbench.measuring.oom import count_oom_kills
 from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death, refusing
 from rnnbench.measuring.workers import Worker, WorkerKey, Workers
 
+pytestmark = pytest.mark.slow  # real workers
+
 HERE = Path(__file__).parent
 PLUGINS = (str(HERE / "example-plugin" / "rnnbench_example.py"), str(HERE / "faulty_plugin.py"))
 BUILD: dict[str, Any] = {

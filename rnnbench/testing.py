@@ -2,14 +2,15 @@
 
 Shipped with rnnbench; nothing in rnnbench but ``verify`` imports it.
 
-    from rnnbench.testing import conformance_specs, optimizer_parity_of, parity_of
+    from rnnbench.testing import conformance_specs, long_range_parity_of, optimizer_parity_of, parity_of
 
     @pytest.mark.parametrize("spec", list(conformance_specs(cell)), ids=str)
     def test_parity(session, spec):
         assert parity_of(session, cell, spec, "portable", "float64").passed
 
-    def test_optimizer(session, spec):
+    def test_optimizer_and_long_range(session, spec):
         assert optimizer_parity_of(session, cell, spec, "portable", "float64").passed
+        assert long_range_parity_of(session, cell, spec, "portable", "float64").passed
 """
 
 from __future__ import annotations
@@ -129,3 +130,45 @@ def optimizer_parity_of(
         network.train_step(network.put(batch))
         worst[f"parameters after step {step}"] = worst_error(expected, network.parameters(), length, dtype)
     return Parity(dtype=dtype, worst=worst)
+
+
+def remembering_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, np.ndarray]:
+    """The probe's parameters, near those that forget nothing, so that gradients reach far back.
+
+    Recurrent kernels near the identity (Le et al. 2015), small inputs, and a bias of 5 for gates that keep
+    the state, named "f" or "z". A cell that contracts whatever its parameters are still forgets.
+    """
+    parameters = probe_parameters(cell, spec, seed)
+    for name, value in parameters.items():
+        leaf = name.rsplit(".", 1)[-1]
+        if not name.startswith("layers.") or leaf not in ("W_x", "W_h", "b"):
+            continue
+        value *= 0.1
+        if leaf == "W_h":
+            value += np.eye(value.shape[0])[:, None, :]
+        elif leaf == "b":
+            value[[gate in ("f", "z") for gate in cell.gates]] += 5.0
+    return parameters
+
+
+def long_range_parity_of(
+    session: Session,
+    cell: Cell,
+    spec: NetworkSpec,
+    implementation: str,
+    dtype: str,
+    *,
+    length: int = 64,
+    size: int = 4,
+) -> Parity:
+    """As ``parity_of``, over many steps that all matter: a backward pass cut short somewhere is caught."""
+    parameters = remembering_parameters(cell, spec)
+    batch = probe_batch(cell, spec, length, size)
+    network = session.build(spec, parameters, PROBE_TRAINING, implementation)
+    data = network.put(batch)
+    outputs, state = network.fetch(network.forward(data))
+    loss, gradients = network.fetch(network.gradients(data))
+    # no training: what remembers everything explodes at the first large step
+    expected = reference_answers(cell, spec, parameters, batch, steps=0)
+    given = Answers(outputs, state, float(loss), gradients, network.parameters())
+    return compare_answers(spec, expected, given, batch, dtype)

@@ -32,7 +32,13 @@ from rnnbench.reference import (
     time_major,
     tolerance,
 )
-from rnnbench.testing import OPTIMIZER_TRAINING, conformance_specs, optimizer_parity_of, parity_of
+from rnnbench.testing import (
+    OPTIMIZER_TRAINING,
+    conformance_specs,
+    long_range_parity_of,
+    optimizer_parity_of,
+    parity_of,
+)
 
 sys.path.insert(0, str(Path(__file__).parent / "example-plugin"))
 import rnnbench_example as toy  # type: ignore[import-not-found]
@@ -57,7 +63,7 @@ class ReferenceNetwork:
         self._parameters = {name: value.astype(dtype) for name, value in parameters.items()}
 
     def _answers(self, batch: Batch) -> Answers:
-        return reference_answers(self._cell, self._spec, self._parameters, batch)
+        return reference_answers(self._cell, self._spec, self._parameters, batch, steps=0)
 
     def put(self, batch: Batch) -> Batch:
         return batch
@@ -388,6 +394,42 @@ def test_adam_written_by_hand_passes(name: str) -> None:
 def test_another_optimizer_is_caught(changes: dict[str, Any]) -> None:
     parity = optimizer_parity(AdamSession(**changes))
     assert min(parity.worst.values()) > 100, parity.worst
+
+
+class TruncatedSession:
+    """Forward as it should be; gradients of the last ``last`` steps only."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def build(self, spec: Any, parameters: Any, training: TrainingSpec, implementation: str) -> Any:
+        cell, last = CELLS[spec.cell], self.last
+
+        class Truncated(ReferenceNetwork):
+            def gradients(self, batch: Batch) -> Any:
+                early = replace(batch, inputs=batch.inputs[:, :-last])
+                state = reference_answers(cell, spec, self._parameters, early, steps=0).state
+                return super().gradients(replace(batch, inputs=batch.inputs[:, -last:], state=state))
+
+        return Truncated(cell, spec, parameters, "float64")
+
+
+@pytest.mark.parametrize("name", [name for name in CELLS if name != "elman_sigmoid"])
+def test_a_backward_pass_cut_short_is_caught_by_the_long_probe(name: str) -> None:
+    session: Any = TruncatedSession(50)
+    spec = spec_of(CELLS[name], lengths=False)
+    parity = long_range_parity_of(session, CELLS[name], spec, "portable", "float64")
+    assert parity.worst["outputs"] < 1
+    assert parity.worst["gradients"] > 1e4
+
+
+@pytest.mark.parametrize("implementation", ["native", "portable"])
+def test_the_numpy_plugin_reaches_far_back(implementation: str) -> None:
+    backend = pytest.importorskip("rnnbench_numpy.backend").NumpyBackend()
+    for dtype in ("float32", "float64"):
+        session = backend.open(Settings(dtype=dtype), CELLS)
+        parity = long_range_parity_of(session, LSTM(), spec_of(LSTM(), layers=2), implementation, dtype)
+        assert parity.passed, parity.worst
 
 
 def test_the_example_plugins_optimizer_is_the_defined_one() -> None:

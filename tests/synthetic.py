@@ -130,7 +130,7 @@ def score(case: Case, *, trained_on: str = "", seeds: int = 3) -> Score:
         scale = draw.uniform(0.25, 0.5) * case.train.steps
         top = limit * draw.uniform(0.94, 1.0)
         scores = tuple(0.12 + (top - 0.12) * (1 - math.exp(-step / scale)) for step in steps)
-        curves.append(Curve(seed, steps, scores, tuple(2.1 * (1.05 - value) for value in scores), "budget"))
+        curves.append(Curve(seed, steps, scores, tuple(2.1 * (1.05 - value) for value in scores), "steps"))
     return Score(
         "recall", True, trained_on or case.key, tuple(curves), 0.125, "chance", 0.31, "last symbol", 0.0
     )  # fmt: skip
@@ -223,5 +223,5 @@ def hostile() -> RunResults:
 
 
 def _hostile_score(case: Case, name: str) -> Score:
-    curve = Curve(0, (1, 2), (0.5, 0.6), (1.0, 0.9), "budget")
+    curve = Curve(0, (1, 2), (0.5, 0.6), (1.0, 0.9), "steps")
     return Score(name, True, case.key, (curve,), 0.1, name, 0.2, name, 0.0)

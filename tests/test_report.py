@@ -140,24 +140,97 @@ def test_groups_with_other_settings_are_never_compared() -> None:
 @pytest.mark.parametrize(
     ("finals", "words"),
     [
-        ((0.9, 0.8, 0.7), "every seed beats both baselines"),
-        ((0.9, 0.2, 0.7), "every seed beats the trivial baseline, 2 of 3 the simple one"),
-        ((0.2, 0.2, 0.3), "every seed beats the trivial baseline, none the simple one"),
-        ((0.2, 0.1, 0.9), "only 2 of 3 seeds beat the trivial baseline"),
-        ((0.1, 0.125, 0.0), "no seed beats the trivial baseline"),
+        ((0.9, 0.88, 0.89), "beats both baselines"),
+        ((0.3, 0.31, 0.3), "beats the trivial baseline, not told apart from the simple one"),
+        ((0.2, 0.21, 0.2), "beats the trivial baseline, worse than the simple one"),
+        ((0.2, 0.1, 0.9), "not told apart from the trivial baseline"),
+        ((0.1256, 0.1261, 0.1254), "not told apart from the trivial baseline"),
+        ((0.01, 0.012, 0.0), "worse than the trivial baseline"),
+        ((0.9,), "one seed, too few to compare"),
         ((0.9, math.nan, 0.9), "1 of 3 seeds ended without a finite score"),
         ((), "no seed was trained to an end"),
     ],
 )
-def test_learning_is_told_by_all_seeds(finals: tuple[float, ...], words: str) -> None:
-    curves = tuple(Curve(seed, (1,), (value,), (1.0,), "budget") for seed, value in enumerate(finals))
-    assert level(Score("recall", True, "k", curves, 0.125, "chance", 0.31, "last")) == words
+def test_learning_is_told_beyond_noise(finals: tuple[float, ...], words: str) -> None:
+    assert level(scored(finals)) == words
+
+
+def scored(finals: tuple[float, ...], stopped: str = "steps", steps: int = 1) -> Score:
+    curves = tuple(Curve(seed, (steps,), (value,), (1.0,), stopped) for seed, value in enumerate(finals))
+    return Score("recall", True, "k", curves, 0.125, "chance", 0.31, "last")
+
+
+def test_training_that_the_budget_cut_short_is_not_judged_as_failing() -> None:
+    assert level(scored((0.0, 0.01, 0.0), "budget")) == "cut short by the budget, so not judged"
+    learned = level(scored((0.9, 0.88, 0.89), "budget"))
+    assert learned == "beats both baselines, though cut short by the budget"
+    results = timed({"torch": 1e-5})
+    (record,) = results.records
+    cut = replace(scored((0.0, 0.01, 0.0), "budget", 78), trained_on=record.case.key)
+    (answer,) = learning(rank_groups(replace(results, records=(replace(record, score=cut),))))
+    assert answer.sentences == ("lstm: cut short by the budget, so not judged at T 20 (after 78 steps).",)
 
 
 def test_lower_is_better_turns_the_comparison() -> None:
-    curves = (Curve(0, (1,), (0.1,), (1.0,), "budget"),)
-    assert level(Score("mse", False, "k", curves, 0.167, "mean")) == "every seed beats the trivial baseline"
-    assert level(Score("mse", True, "k", curves, 0.167, "mean")) == "no seed beats the trivial baseline"
+    curves = tuple(Curve(seed, (1,), (0.1 + seed / 1000,), (1.0,), "steps") for seed in range(3))
+    assert level(Score("mse", False, "k", curves, 0.167, "mean")) == "beats the trivial baseline"
+    assert level(Score("mse", True, "k", curves, 0.167, "mean")) == "worse than the trivial baseline"
+
+
+def test_every_row_shows_its_own_score_where_each_was_trained() -> None:
+    results = timed({"torch": 1e-5, "jax": 2e-5})
+    finals = {"torch": (0.91, 0.92, 0.93), "jax": (0.12, 0.13, 0.14)}
+    records = tuple(
+        replace(each, score=replace(scored(finals[each.case.backend]), trained_on=each.case.key))
+        for each in results.records
+    )
+    groups = rank_groups(replace(results, records=records))
+    shown = ranking(replace(results, records=records)).set_index("backend")["score_mean"]
+    assert shown.to_dict() == pytest.approx({"torch": 0.92, "jax": 0.13})
+    (answer,) = learning(groups)
+    assert "trained on jax native and torch native" in answer.subject
+    assert answer.sentences == (
+        "lstm on torch native: beats both baselines at T 20.",
+        "lstm on jax native: not told apart from the trivial baseline at T 20.",
+    )
+
+
+def test_a_score_that_was_not_checked_to_be_followed_is_not_claimed() -> None:
+    results = timed({"torch": 1e-5, "jax": 2e-5})
+    quoted = replace(results.records[1], score=scored((0.9, 0.8, 0.9)))
+    groups = rank_groups(replace(results, records=(replace(results.records[0], score=None), quoted)))
+    assert groups[0].score is None
+    assert [row.score for row in groups[0].rows] == [None, None]
+
+
+def test_a_leader_that_drifted_is_not_called_fastest_without_saying_so() -> None:
+    results = timed({"torch": 1e-5, "jax": 3e-5})
+    torch, jax = (record.case for record in results.records)
+    blocks = [
+        *synthetic.blocks(torch, 1e-5, rounds=20, spread=0.002, drift=0.05),
+        *synthetic.blocks(jax, 3e-5, rounds=20, spread=0.002),
+    ]
+    groups = rank_groups(replace(results, blocks=tuple(blocks)))
+    assert speed(groups)[0].sentences[0].endswith("though its times drifted over the rounds.")
+    assert "In 1 of these the first drifted" in summary(groups)
+    assert "drifted" not in summary(rank_groups(results))
+
+
+def test_an_interval_too_wide_is_no_difference_seen() -> None:
+    results = timed({"torch": 1e-5, "jax": 1e-5})
+    jax = results.records[1].case.key
+    wide = tuple(
+        replace(each, seconds=each.seconds * math.exp(2 + 0.33 * (each.process - 1)))
+        if each.case == jax
+        else each
+        for each in results.blocks
+    )
+    groups = rank_groups(replace(results, blocks=wide))
+    between = groups[0].rows[1].to_best
+    assert between is not None
+    assert between.low is not None
+    assert between.low > 1
+    assert "no difference is seen between" in speed(groups)[0].sentences[0]
 
 
 def test_a_negative_control_is_said_to_be_one_everywhere() -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from rnnbench.records import Score
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.words import PHASES, counted, digits, lengths, listed, safe
+from rnnbench.results.doubts import is_cut_short
+from rnnbench.stats import standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Verdict:
 
     ``missing``: cases of the group that have no time to compare.
     ``ahead``: how many times faster the only leader is at least, by the lower bounds; None without.
+    ``drifted``: whether the leader's times are shown to change over the rounds.
     """
 
     leader: str
@@ -33,24 +36,26 @@ class Verdict:
     ahead: float | None
     alone: bool
     screening: bool
+    drifted: bool
 
 
 def verdict(group: Ranking) -> Verdict | None:
     """None where no case of the group was timed.
 
-    The leader is the first by rank; it is called fastest only where every other ratio to it lies above 1
-    with its whole interval.
+    The leader is the first by rank; it is called fastest only where every other ratio to it has usable
+    bounds that lie above 1.
     """
     if not group.ranked:
         return None
     first, *others = group.ranked
+    tied = tuple(row.label for row in others if row.to_best is None or not row.to_best.above_one)
     lows = [row.to_best.low for row in others if row.to_best is not None and row.to_best.low is not None]
-    tied = tuple(
-        row.label for row in others if row.to_best and row.to_best.low is not None and row.to_best.low <= 1
-    )
+    if group.screening:
+        tied = ()
     ahead = min(lows) if lows and not tied and not group.screening else None
     missing = tuple(row.label for row in group.rows if row.rank is None)
-    return Verdict(first.label, tied, missing, ahead, not others, group.screening)
+    drifted = first.drift is not None
+    return Verdict(first.label, tied, missing, ahead, not others, group.screening, drifted)
 
 
 def speed(groups: Sequence[Ranking]) -> list[Answer]:
@@ -61,7 +66,9 @@ def speed(groups: Sequence[Ranking]) -> list[Answer]:
         for group in members:
             each = verdict(group)
             if each is not None:
-                kind = (each.leader, tuple(sorted(each.tied)), each.missing, each.alone, each.screening)
+                same = tuple(sorted((each.leader, *each.tied))) if each.tied else each.leader
+                drifted = each.drifted and not each.tied
+                kind = (same, each.missing, each.alone, each.screening, drifted)
                 said.setdefault(kind, []).append((group.length, each))
         if said:
             title = " · ".join(part for part in (safe(cell, 60), safe(task, 60), other) if part)
@@ -72,43 +79,65 @@ def speed(groups: Sequence[Ranking]) -> list[Answer]:
 def learning(groups: Sequence[Ranking]) -> list[Answer]:
     """What each network learned, for every task, against the baselines and over the lengths."""
     found: dict[str, list[str]] = {}
-    about: dict[str, str] = {}
+    scored: dict[str, list[Ranking]] = {}
     for (task, cell, other), members in _by(groups).items():
-        levels: dict[str, list[int]] = {}
+        several = any(len(group.scores) > 1 for group in members)
+        levels: dict[str, dict[str, list[tuple[int, Score]]]] = {}
         for group in members:
-            if group.score is not None:
-                levels.setdefault(level(group.score), []).append(group.length)
-                about[task] = _about(group.score, group.score_ranked)
-        if levels:
-            name = " ".join(part for part in (safe(cell, 60), other) if part)
-            parts = [f"{words} at {lengths(where)}" for words, where in levels.items()]
+            for trainer, score in group.scores.items():
+                said = levels.setdefault(trainer if several else "", {})
+                said.setdefault(level(score), []).append((group.length, score))
+                scored.setdefault(task, []).append(group)
+        for trainer, said in levels.items():
+            name = " ".join(part for part in (safe(cell, 60), other, trainer and f"on {trainer}") if part)
+            parts = [_learning_part(words, where) for words, where in said.items()]
             found.setdefault(task, []).append(f"{name}: {'; '.join(parts)}.")
-    return [Answer(f"{safe(task, 60)} ({about[task]})", tuple(said)) for task, said in found.items()]
+    return [Answer(f"{safe(task, 60)} ({_about(scored[task])})", tuple(said)) for task, said in found.items()]
 
 
 def level(score: Score) -> str:
-    """How a network stands to its baselines, by all of its seeds and not by their mean."""
+    """How a network stands to its baselines, beyond what noise of the seeds explains."""
     finals = score.values
     if not finals:
         return "no seed was trained to an end"
     if not all(map(math.isfinite, finals)):
         lost = sum(not math.isfinite(value) for value in finals)
         return f"{lost} of {counted(len(finals), 'seed')} ended without a finite score"
-    if score.trivial is None:
+    if score.trivial is None or not math.isfinite(score.trivial):
         return "no baseline to compare with"
-    over_trivial = sum(_better(value, score.trivial, score) for value in finals)
-    if over_trivial == 0:
-        return "no seed beats the trivial baseline"
-    if over_trivial < len(finals):
-        return f"only {over_trivial} of {counted(len(finals), 'seed')} beat the trivial baseline"
-    if score.simple is None:
-        return "every seed beats the trivial baseline"
-    over_simple = sum(_better(value, score.simple, score) for value in finals)
-    if over_simple == len(finals):
-        return "every seed beats both baselines"
-    if over_simple == 0:
-        return "every seed beats the trivial baseline, none the simple one"
-    return f"every seed beats the trivial baseline, {over_simple} of {len(finals)} the simple one"
+    trivial = standing(finals, score.trivial, score.higher_is_better)
+    if is_cut_short(score) and trivial != "better":
+        return "cut short by the budget, so not judged"
+    if trivial == "one seed":
+        return "one seed, too few to compare"
+    if trivial == "not told apart":
+        return "not told apart from the trivial baseline"
+    if trivial == "worse":
+        return "worse than the trivial baseline"
+    cut = ", though cut short by the budget" if is_cut_short(score) else ""
+    if score.simple is None or not math.isfinite(score.simple):
+        return f"beats the trivial baseline{cut}"
+    simple = standing(finals, score.simple, score.higher_is_better)
+    if simple == "better":
+        return f"beats both baselines{cut}"
+    if cut:
+        return f"beats the trivial baseline{cut}"
+    word = "worse than" if simple == "worse" else "not told apart from"
+    return f"beats the trivial baseline, {word} the simple one"
+
+
+def _learning_part(words: str, where: Sequence[tuple[int, Score]]) -> str:
+    place = f"{words} at {lengths(length for length, _ in where)}"
+    taken = [
+        curve.steps[-1] if curve.steps else 0
+        for _, score in where
+        for curve in score.curves
+        if curve.stopped == "budget"
+    ]
+    if not taken:
+        return place
+    low, high = min(taken), max(taken)
+    return f"{place} (after {counted(high, 'step') if low == high else f'{low} to {high} steps'})"
 
 
 def summary(groups: Sequence[Ranking]) -> str:
@@ -123,7 +152,9 @@ def summary(groups: Sequence[Ranking]) -> str:
     tied = [each for each in verdicts if each.tied and not each.screening]
     parts = []
     if shown:
-        parts.append(f"Fastest{what}: {_tally(shown)} of {counted(len(verdicts), 'group')}.")
+        doubted = sum(each.drifted for each in shown)
+        though = f" In {doubted} of these the first drifted over the rounds." if doubted else ""
+        parts.append(f"Fastest{what}: {_tally(shown)} of {counted(len(verdicts), 'group')}.{though}")
     if tied:
         where = counted(len(tied), "group")
         parts.append(f"In {where} no difference is seen between the first and at least one other.")
@@ -155,17 +186,16 @@ def _speed_sentence(verdicts: Sequence[tuple[int, Verdict]]) -> str:
         return f"At {where} no difference is seen between {listed([each.leader, *each.tied])}.{without}"
     margins = [one.ahead for _, one in verdicts if one.ahead is not None]
     margin = f", at least {digits(min(margins))}× ahead of all others timed" if margins else ""
-    return f"At {where} {each.leader} is fastest{margin}.{without}"
+    though = ", though its times drifted over the rounds" if each.drifted else ""
+    return f"At {where} {each.leader} is fastest{margin}{though}.{without}"
 
 
-def _about(score: Score, ranked: bool) -> str:
+def _about(groups: Sequence[Ranking]) -> str:
+    score = next(group.score for group in groups if group.score is not None)
     direction = "higher is better" if score.higher_is_better else "lower is better"
-    control = "" if ranked else "; negative control: shown, not ranked"
-    return f"{safe(score.metric, 40)}, {direction}{control}"
-
-
-def _better(value: float, than: float, score: Score) -> bool:
-    return value > than if score.higher_is_better else value < than
+    trainers = sorted({trainer for group in groups for trainer in group.scores})
+    control = "" if groups[0].score_ranked else "; negative control: shown, not ranked"
+    return f"{safe(score.metric, 40)}, {direction}; trained on {listed(trainers)}{control}"
 
 
 def _by(groups: Iterable[Ranking]) -> dict[tuple[str, str, str], list[Ranking]]:

@@ -101,7 +101,10 @@ def _score_against_length(groups: Sequence[Ranking], look: dict[str, Style]) -> 
         alt = f"Score against sequence length, {title}. " + _ends(curves, digits)
         x = Axis("sequence length T", True, ticks, "{:g}".format)
         panels.append(draw_curves(f"score-{number}", title, alt, curves, x, y))
-    caption = "Means over seeds; bands reach from the worst to the best seed, baselines are dashed grey."
+    caption = (
+        "Means over seeds; bands reach from the worst to the best seed, baselines are dashed grey."
+        + _trained_on(groups)
+    )
     return Figure("score", "Score against length", caption, tuple(panels))
 
 
@@ -129,7 +132,7 @@ def _speed_against_score(groups: Sequence[Ranking], look: dict[str, Style]) -> F
         panels.append(draw_curves(f"tradeoff-{number}", title, alt, curves, x, Axis(_metric(shown))))
     caption = (
         "Each point is one length, joined from short to long: steps taken × the training step "
-        "of the fastest implementation, against the mean score over seeds."
+        "of the fastest implementation, against the mean score over seeds." + _trained_on(groups)
     )
     return Figure("tradeoff", "Speed against score", caption, tuple(panels))
 
@@ -152,7 +155,7 @@ def _learning_curves(groups: Sequence[Ranking], look: dict[str, Style]) -> Figur
         alt = f"Learning curves, {title}: score after so many updates. " + _ends(curves, digits)
         x, y = Axis("updates", show="{:g}".format), Axis(_metric(scored[0][1]))
         panels.append(draw_curves(f"learning-{number}", title, alt, curves, x, y))
-    caption = "Mean over seeds; bands reach from the worst to the best seed."
+    caption = "Mean over seeds; bands reach from the worst to the best seed." + _trained_on(groups)
     return Figure("learning", "Learning curves", caption, tuple(panels))
 
 
@@ -195,6 +198,12 @@ def _matrix(groups: Sequence[Ranking]) -> Figure:
 
 def _field_text(field: Field) -> str:
     return f"{field.text}: {field.detail}" if field.ratio is None else field.text
+
+
+def _trained_on(groups: Sequence[Ranking]) -> str:
+    """Whose scores the figures draw: of each group the first that was trained."""
+    trainers = sorted({next(iter(group.scores)) for group in groups if group.scores})
+    return f" Trained on {listed(trainers)}." if trainers else ""
 
 
 def _split(

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from rnnbench.errors import RequestError
-from rnnbench.records import STATUSES, Measure, Record
+from rnnbench.records import STATUSES, Measure, Record, Score
 from rnnbench.report.answers import learning, speed, summary
 from rnnbench.report.figures import MATRIX, Figure, figures
 from rnnbench.report.inlining import inline
@@ -135,6 +135,7 @@ def _table(group: Ranking) -> dict[str, Any]:
 
 def _fields(group: Ranking, row: Row, unit: str, phases: Sequence[Measure]) -> dict[str, Any]:
     time = row.times.get(group.phase) if group.phase else None
+    finals = row.score.values if row.score else ()
     others = [f"{SHORT[each]} {seconds(row.times[each].value)}" for each in phases if each in row.times]
     return {
         "rank": "" if row.rank is None else str(row.rank),
@@ -145,6 +146,7 @@ def _fields(group: Ranking, row: Row, unit: str, phases: Sequence[Measure]) -> d
         "ratio": MISSING if row.to_best is None else times(row.to_best.value),
         "ratio_interval": bounds(row.to_best) if row.to_best and row.to_best.value != 1 else "",
         "others": ", ".join(others) or MISSING,
+        "score": digits(sum(finals) / len(finals)) if finals else MISSING,
         "memory": size(peak_bytes(row.record)),
         "status": row.record.status.replace("_", " "),
         "reason": safe(row.record.reason, 160),
@@ -162,21 +164,28 @@ def _score(group: Ranking) -> dict[str, str] | None:
     score = group.score
     if score is None:
         return None
-    finals = score.values
+    finals = [
+        f"{_mean_and_spread(each)}, trained on {trainer}"
+        for trainer, each in group.scores.items()
+        if each.values
+    ]
     if not finals:
         return None
     return {
         "metric": safe(score.metric, 40),
-        "mean": digits(sum(finals) / len(finals)),
-        "spread": f"{digits(min(finals))}–{digits(max(finals))} over {counted(len(finals), 'seed')}",
-        "trivial": f"{digits(score.trivial)} ({safe(score.trivial_name, 60)})"
-        if score.trivial is not None
-        else "",
-        "simple": f"{digits(score.simple)} ({safe(score.simple_name, 60)})"
-        if score.simple is not None
-        else "",
+        "finals": "; ".join(finals),
+        "trivial": _baseline(score.trivial, score.trivial_name),
+        "simple": _baseline(score.simple, score.simple_name),
         "control": "" if group.score_ranked else "negative control: not ranked",
     }
+
+
+def _mean_and_spread(score: Score) -> str:
+    finals = score.values
+    mean = digits(sum(finals) / len(finals))
+    if len(finals) == 1:
+        return f"{mean} (1 seed)"
+    return f"{mean} ({digits(min(finals))}–{digits(max(finals))} over {len(finals)} seeds)"
 
 
 def _baseline(value: float | None, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from rnnbench.records import TIMED, Case, Measure, Record, Score
 from rnnbench.report.words import labels, phase_of, safe
+from rnnbench.results.doubts import drifting, is_followed
 from rnnbench.results.reading import RunResults, Timings
 from rnnbench.stats import Interval, estimate, ranks, ratio
 
@@ -30,11 +31,16 @@ class Row:
     rank: int | None
     times: dict[Measure, Interval]
     to_best: Interval | None
+    score: Score | None
+    drift: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A group, its best first, what is not ranked last. ``score`` is what its network learned."""
+    """A group, its best first, what is not ranked last.
+
+    ``scores``: what its network learned, by the label of each case that was trained.
+    """
 
     task: str
     length: int
@@ -42,8 +48,13 @@ class Ranking:
     other: str
     phase: Measure | None
     rows: tuple[Row, ...]
-    score: Score | None
+    scores: Mapping[str, Score]
     score_ranked: bool
+
+    @property
+    def score(self) -> Score | None:
+        """That of the first that was trained; all trainings of a network share metric and baselines."""
+        return next(iter(self.scores.values()), None)
 
     @property
     def title(self) -> str:
@@ -58,8 +69,9 @@ class Ranking:
 
     @property
     def screening(self) -> bool:
-        """Whether some ratio to the best has no interval, so that nothing may be concluded."""
-        return any(row.to_best is None or row.to_best.screening for row in self.ranked[1:])
+        """Whether no time of the group has an interval, so that its ranks are an order and no more."""
+        times = [row.times[self.phase] for row in self.ranked if self.phase in row.times]
+        return all(time.screening for time in times)
 
 
 def rank_groups(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Ranking, ...]:
@@ -69,7 +81,7 @@ def rank_groups(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Rank
     """
     timings = results.timings()
     names = labels([record.case for record in results.records])
-    scores = scores_by_network(results.records)
+    scores = scores_by_network(results.records, names)
     varying = varying_fields([record.case for record in results.records])
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in results.records:
@@ -79,10 +91,10 @@ def rank_groups(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Rank
         case = records[0].case
         phase = phase_of(record.case for record in records)
         rows = _rows(records, phase, timings, names)
-        score = scores.get(case.network)
+        learned = scores.get(case.network, {})
         other = describe(case, varying)
         ranked = case.task not in unranked
-        found.append(Ranking(case.task, case.length, case.cell, other, phase, rows, score, ranked))
+        found.append(Ranking(case.task, case.length, case.cell, other, phase, rows, learned, ranked))
     return tuple(sorted(found, key=lambda group: (group.task, group.cell, group.length, group.other)))
 
 
@@ -90,9 +102,9 @@ def ranking(results: RunResults, unranked: Sequence[str] = ()) -> pd.DataFrame:
     """``rank_groups`` as one tidy table: a row per case, groups in order, the best of each first."""
     rows = []
     for group in rank_groups(results, unranked):
-        finals = group.score.values if group.score else ()
         for row in group.rows:
             case = row.record.case
+            finals = row.score.values if row.score else ()
             time = row.times.get(group.phase) if group.phase else None
             rows.append(
                 {
@@ -115,6 +127,7 @@ def ranking(results: RunResults, unranked: Sequence[str] = ()) -> pd.DataFrame:
                     "score_mean": sum(finals) / len(finals) if finals else None,
                     "score_min": min(finals, default=None),
                     "score_max": max(finals, default=None),
+                    "trained_on": row.score and row.score.trained_on,
                     "score_ranked": group.score_ranked,
                     "peak_bytes": peak_bytes(row.record),
                     "reason": row.record.reason,
@@ -125,15 +138,26 @@ def ranking(results: RunResults, unranked: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame.from_records(rows).astype({"rank": "Int64"}) if rows else pd.DataFrame()
 
 
-def scores_by_network(records: Sequence[Record]) -> dict[tuple[Any, ...], Score]:
-    """What each network learned: of the case that was trained, or of one that quotes it."""
-    found: dict[tuple[Any, ...], Score] = {}
-    for record in records:
-        if record.score is None or record.status == "mismatch":
-            continue
-        trained = record.score.trained_on == record.case.key
-        if trained or record.case.network not in found:
-            found[record.case.network] = record.score
+def scores_by_network(
+    records: Sequence[Record], names: Mapping[str, str]
+) -> dict[tuple[Any, ...], dict[str, Score]]:
+    """What each network learned, by the label (``names``: case key -> label) of who was trained.
+
+    A score that another case quotes stands in only where who was trained is not among the records, or is
+    a mismatch.
+    """
+    found: dict[tuple[Any, ...], dict[str, Score]] = {}
+    usable = [
+        (each, each.score)
+        for each in records
+        if each.score and each.status != "mismatch" and is_followed(each, each.score)
+    ]
+    for own in (True, False):
+        for record, score in usable:
+            of_network = found.setdefault(record.case.network, {})
+            if own == (score.trained_on == record.case.key) and (own or not of_network):
+                trainer = names.get(score.trained_on, score.trained_on)
+                of_network[safe(trainer, 60)] = score
     return found
 
 
@@ -175,6 +199,8 @@ def _rows(
         key = record.case.key
         measured = {each: estimate(timings[key, each]) for each in TIMED if (key, each) in timings}
         to_best = ratio(samples[key], samples[best]) if best is not None and key in samples else None
-        rows.append(Row(names[key], record, order.get(key), measured, to_best))
+        score = record.score if record.score and is_followed(record, record.score) else None
+        change = drifting(samples[key]) if key in samples else None
+        rows.append(Row(names[key], record, order.get(key), measured, to_best, score, change))
     place = {key: position for position, key in enumerate(order)}
     return tuple(sorted(rows, key=lambda row: (place.get(row.record.case.key, len(place)), row.label)))

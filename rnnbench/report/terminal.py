@@ -38,11 +38,11 @@ def table(results: RunResults, unranked: Sequence[str] = ()) -> Table:
 def _fields(group: Ranking, row: Row) -> tuple[str, ...]:
     unit = unit_of(each.times[group.phase].value for each in group.rows if group.phase in each.times)
     time = row.times.get(group.phase) if group.phase else None
-    finals = group.score.values if group.score and row.record.status == "ok" else ()
+    finals = row.score.values if row.score and row.record.status == "ok" else ()
     score = baseline = ""
-    if group.score and finals:
+    if row.score and finals:
         score = f"{digits(sum(finals) / len(finals))} ({digits(min(finals))}–{digits(max(finals))})"
-        baseline = digits(group.score.trivial) if group.score.trivial is not None else ""
+        baseline = digits(row.score.trivial) if row.score.trivial is not None else ""
     words = list(dict.fromkeys(finding.word for finding in row.record.findings))
     if row.record.status != "ok":
         words.insert(0, f"{row.record.status}: {safe(row.record.reason, 120)}")

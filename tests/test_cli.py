@@ -58,7 +58,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_in_a_fresh_process(tmp_path: Path) -> None:
     words = ["run", SUITE, "--backend", "toy", "--set", "measure=forward", "--out", str(tmp_path / "r")]
-    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=120, check=False)
+    # a test runner may have set COLUMNS, which is obeyed
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(
+        command(*words), capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert re.search(r"toy portable .* (ms|µs)", done.stdout)

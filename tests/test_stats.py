@@ -181,6 +181,7 @@ def test_an_interval_too_wide_to_be_of_use_ranks_nothing_apart() -> None:
         ((0.062773, 0.062775, 0.062771), 0.062797, False, "not told apart"),
         ((0.45, 0.47, 0.46), 0.125, True, "better"),
         ((0.001, 0.002, 0.001), 0.165, False, "better"),
+        ((0.32, 0.45, 0.47), 0.125, True, "better"),
         ((0.2, 0.1, 0.9), 0.125, True, "not told apart"),
         ((0.01, 0.02, 0.01), 0.125, True, "worse"),
         ((0.25, 0.26, 0.25), 0.165, False, "worse"),
@@ -196,7 +197,7 @@ def test_standing_needs_more_than_noise(
 def test_standing_changes_where_scipy_says() -> None:
     draw = np.random.default_rng(8)
     finals = tuple(draw.normal(0.5, 0.02, 4))
-    low, high = oracle.t.interval(0.99, 3, np.mean(finals), oracle.sem(finals))
+    low, high = oracle.t.interval(0.90, 3, np.mean(finals), oracle.sem(finals))
     # 0.02 of the way from the baseline to 1, so that the edge is where b + 0.02 (1 - b) = low
     edge = (low - 0.02) / 0.98
     assert standing(finals, edge - 1e-9, True) == "better"

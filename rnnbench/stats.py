@@ -68,7 +68,8 @@ class Interval:
     def inverse(self) -> Interval:
         """The interval of 1 / value: a ratio seen from the other side."""
         low = None if self.high is None else 1 / self.high
-        high = None if self.low is None else 1 / self.low
+        # a bound that is too small for a float is 0
+        high = None if self.low is None else 1 / self.low if self.low else math.inf
         return Interval(1 / self.value, low, high, self.processes)
 
 

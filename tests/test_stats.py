@@ -98,6 +98,10 @@ def test_ratio_uses_only_what_both_have_and_is_none_without() -> None:
     assert ratio({0: {0: 1.0}}, {0: {1: 1.0}}) is None
 
 
+def test_an_interval_down_to_zero_inverts() -> None:
+    assert Interval(2.0, 0.0, math.inf, 2).inverse == Interval(0.5, 0.0, math.inf, 2)
+
+
 @given(samples, samples)
 def test_ratio_inverts(a: Samples, b: Samples) -> None:
     forth, back = ratio(a, b), ratio(b, a)

@@ -27,7 +27,13 @@ KERAS_ACTIVATIONS = {"elman": "tanh", "elman_relu": "relu", "elman_sigmoid": "si
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    pytest.importorskip("tensorflow")
+    tensorflow = pytest.importorskip("tensorflow")
+    # once it computes, TensorFlow keeps its thread counts: the backend's tests may follow in this process and want 1
+    threading = tensorflow.config.threading
+    if threading.get_intra_op_parallelism_threads() != 1:
+        threading.set_intra_op_parallelism_threads(1)
+    if threading.get_inter_op_parallelism_threads() != 1:
+        threading.set_inter_op_parallelism_threads(1)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     keras = pytest.importorskip("keras")
     if keras.backend.backend() != "tensorflow":

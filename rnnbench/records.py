@@ -15,8 +15,11 @@ from typing import Any, Literal
 
 from rnnbench.contracts import Merge, Optimizer, TrainingSpec
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files in results/<run>/; a newer one is refused, never guessed at."""
+
+PRESENT = "present"
+"""The environment that rnnbench itself runs in: its interpreter, its packages, the working tree."""
 
 PROTOCOL = 1
 """Version of the way of measuring; times of two protocols are never compared."""
@@ -53,7 +56,10 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One fully determined measurement. Nothing in it is chosen later, nothing is implied."""
+    """One fully determined measurement. Nothing in it is chosen later, nothing is implied.
+
+    ``env`` names the environment whose worker computes it: another interpreter, another revision.
+    """
 
     task: str
     length: int
@@ -70,6 +76,7 @@ class Case:
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
+    env: str = PRESENT
     train: Train = field(default_factory=Train)
     measure: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")
 
@@ -90,9 +97,10 @@ class Case:
     def key(self) -> str:
         """Identifies the case in every file: readable axes, then a digest of all fields."""
         digest = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
+        env = "" if self.env == PRESENT else f"{self.env}-"
         return (
             f"{self.task}-T{self.length}-{self.cell}-H{self.hidden}-"
-            f"{self.backend}-{self.implementation}-{self.device}-{digest}"
+            f"{self.backend}-{self.implementation}-{self.device}-{env}{digest}"
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rnnbench.contracts import Merge, Optimizer, TrainingSpec
+from rnnbench.thresholds import Thresholds
 
 FORMAT = 2
 """Version of the files in results/<run>/; a newer one is refused, never guessed at."""
@@ -221,7 +222,7 @@ class Run:
     ``tasks_digest`` is of the tasks that the suite declares, "" where it was not kept;
     ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...). ``spent_s`` says
     where the wall time went: seconds by kind of request, and "total". ``unranked`` names the tasks that
-    are negative controls: shown, never ranked.
+    are negative controls: shown, never ranked. ``thresholds`` are the suite's, for ``compare``.
     """
 
     name: str
@@ -240,5 +241,6 @@ class Run:
     spent_s: Mapping[str, float] = field(default_factory=dict)
     unranked: tuple[str, ...] = ()
     tasks_digest: str = ""
+    thresholds: Thresholds = field(default_factory=Thresholds)
     format: int = FORMAT
     protocol: int = PROTOCOL

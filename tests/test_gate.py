@@ -20,20 +20,22 @@ from rnnbench.records import Case, Parity
 
 
 @pytest.fixture(scope="module")
-def floor_of_mistakes() -> Iterator[tuple[Workers, Plugins]]:
+def shared() -> Iterator[tuple[Workers, Plugins, Gate]]:
+    """One process per backend and dtype for all tests of this file."""
     files = (*PLUGINS, str(HERE / "wrong_plugin.py"))
+    plugins = discover(files)
     with Workers(files, ()) as workers:
-        yield workers, discover(files)
+        yield workers, plugins, Gate(plugins.cells)
 
 
 def spec(cell: str) -> NetworkSpec:
     return NetworkSpec(cell, 3, 5, 4, "last", "cross_entropy", layers=2, bidirectional="concat", lengths=True)
 
 
-def probe(found: tuple[Workers, Plugins], backend: str, cell: str, dtype: str = "float32") -> Parity:
-    workers, plugins = found
-    worker = workers.of(WorkerKey(backend, Settings(dtype=dtype)))  # type: ignore[arg-type]
-    return Gate(plugins.cells).probe(worker, spec(cell), "portable", 60)
+def probe(floor: tuple[Workers, Plugins, Gate], mistake: str, cell: str, dtype: str = "float32") -> Parity:
+    workers, _, gate = floor
+    worker = workers.of(WorkerKey("wrong", Settings(dtype=dtype)))  # type: ignore[arg-type]
+    return gate.probe(worker, spec(cell), mistake, 60)
 
 
 @pytest.mark.parametrize(
@@ -52,80 +54,82 @@ def probe(found: tuple[Workers, Plugins], backend: str, cell: str, dtype: str = 
     ],
 )
 def test_each_mistake_is_caught(
-    mistake: str, cell: str, quantity: str, floor_of_mistakes: tuple[Workers, Plugins]
+    mistake: str, cell: str, quantity: str, shared: tuple[Workers, Plugins, Gate]
 ) -> None:
-    parity = probe(floor_of_mistakes, mistake, cell)
+    parity = probe(shared, mistake, cell)
     assert not parity.passed
     assert not parity.worst[quantity] <= 1.0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
-def test_without_a_mistake_it_passes(
-    cell: str, dtype: str, floor_of_mistakes: tuple[Workers, Plugins]
-) -> None:
-    parity = probe(floor_of_mistakes, "none_at_all", cell, dtype)
+def test_without_a_mistake_it_passes(cell: str, dtype: str, shared: tuple[Workers, Plugins, Gate]) -> None:
+    parity = probe(shared, "none_at_all", cell, dtype)
     assert parity.passed
     assert parity.dtype == dtype
     assert len(parity.worst) >= 4
 
 
-def test_the_probe_is_asked_once_for_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Workers(PLUGINS, ()) as workers:
-        worker, gate = workers.of(WorkerKey("toy", Settings())), Gate(discover(PLUGINS).cells)
-        asked: list[str] = []
-        ask = worker.ask
-        monkeypatch.setattr(
-            worker, "ask", lambda do, limit_s, **rest: asked.append(do) or ask(do, limit_s, **rest)
-        )
-        first = gate.probe(worker, spec("elman"), "portable", 60)
-        assert gate.probe(worker, spec("elman"), "portable", 60) is first
-        gate.probe(worker, spec("lstm"), "portable", 60)
-        assert asked == ["probe", "probe"]
+def test_the_probe_is_asked_once_for_each_structure(
+    shared: tuple[Workers, Plugins, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers, plugins, _ = shared
+    worker, gate = workers.of(WorkerKey("toy", Settings())), Gate(plugins.cells)
+    asked: list[str] = []
+    ask = worker.ask
+    monkeypatch.setattr(
+        worker, "ask", lambda do, limit_s, **rest: asked.append(do) or ask(do, limit_s, **rest)
+    )
+    first = gate.probe(worker, spec("elman"), "portable", 60)
+    assert gate.probe(worker, spec("elman"), "portable", 60) is first
+    gate.probe(worker, spec("lstm"), "portable", 60)
+    assert asked == ["probe", "probe"]
 
 
-def test_the_real_shape_is_checked_too() -> None:
+def test_the_real_shape_is_checked_too(shared: tuple[Workers, Plugins, Gate]) -> None:
     """``lying`` moves the head's bias after the build: both networks, the probe's and the case's, show it."""
-    plugins = discover(PLUGINS)
+    workers, plugins, gate = shared
     case = Case("copy", 3, "gru", "lying", "portable", hidden=4, batch=3)
-    with Workers(PLUGINS, ()) as workers:
-        gate = Gate(plugins.cells)
-        floor = Floor(workers, gate, plugins.cells, plugins.tasks, Protocol())
-        task = plugins.tasks["copy"].prepare(3)
-        station = floor.station(case)
-        assert station.spec == network_spec(case, task.shape)
-        floor.build(station, case.key)
-        check = gate.check(floor.worker(case), case.key, case, station.spec, task, 60)
-        assert not check.passed
-        assert check.worst["outputs"] > 10
-        with pytest.raises(Refused, match="not the function of the float32 reference") as refused:
-            floor.prove(station)
-        assert refused.value.status == "mismatch"
-        assert "shape outputs" in refused.value.reason
-        assert station.parity is not None
-        assert not station.parity.passed
+    floor = Floor(workers, gate, plugins.cells, plugins.tasks, Protocol())
+    task = plugins.tasks["copy"].prepare(3)
+    station = floor.station(case)
+    assert station.spec == network_spec(case, task.shape)
+    floor.build(station, case.key)
+    check = gate.check(floor.worker(case), case.key, case, station.spec, task, 60)
+    assert not check.passed
+    assert check.worst["outputs"] > 10
+    with pytest.raises(Refused, match="not the function of the float32 reference") as refused:
+        floor.prove(station)
+    assert refused.value.status == "mismatch"
+    assert "shape outputs" in refused.value.reason
+    assert station.parity is not None
+    assert not station.parity.passed
 
 
-def test_the_reference_is_charged_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    plugins = discover(PLUGINS)
+def test_the_reference_is_charged_to_nobody(
+    shared: tuple[Workers, Plugins, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers, plugins, _ = shared
     case = Case("copy", 3, "gru", "toy", "portable", hidden=4, batch=3)
-    answer = gate_module.reference_answers
+    answer, clock = gate_module.reference_answers, time.monotonic
+    slept_s = [0.0]
 
     def slowly(*arguments: object, **options: object) -> object:
-        time.sleep(0.6)
+        slept_s[0] += 600.0
         return answer(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(gate_module, "reference_answers", slowly)
-    with Workers(PLUGINS, ()) as workers:
-        gate = Gate(plugins.cells)
-        floor = Floor(workers, gate, plugins.cells, plugins.tasks, Protocol())
-        station = floor.station(case)
-        floor.build(station, case.key)
-        before_s = station.used_s
-        floor.prove(station)
-        assert gate.computed_s >= 1.2
-        assert floor.spent_s["prove"] >= 1.2
-        assert 0 < station.used_s - before_s < 1.0
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + slept_s[0])
+    gate = Gate(plugins.cells)
+    floor = Floor(workers, gate, plugins.cells, plugins.tasks, Protocol())
+    station = floor.station(case)
+    floor.build(station, case.key)
+    before_s = station.used_s
+    floor.prove(station)
+    assert slept_s[0] == 1200.0
+    assert gate.computed_s >= 1200.0
+    assert floor.spent_s["prove"] >= 1200.0
+    assert 0 < station.used_s - before_s < 60.0
 
 
 def test_join_keeps_both() -> None:

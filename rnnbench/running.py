@@ -17,16 +17,19 @@ import rnnbench
 from rnnbench.contracts import Settings
 from rnnbench.errors import RequestError
 from rnnbench.measuring.conductor import Outcome, conduct
+from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress, writing
-from rnnbench.measuring.machine import describe_machine
+from rnnbench.measuring.machine import Watch, describe_machine
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.stations import Protocol
-from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.measuring.workers import OPEN_LIMIT_S, Worker, WorkerKey, Workers, absolute
+from rnnbench.offers import Offers, offers_of, read_offers
 from rnnbench.planning.plan import Plan
-from rnnbench.plugins import Plugins, availability
+from rnnbench.plugins import Plugins
 from rnnbench.records import Run
 from rnnbench.results import RunResults, create, open_for_resume, read
 from rnnbench.results.doubts import with_doubts
+from rnnbench.revisions import describe
 
 
 def default_folder(suite: str, now: datetime | None = None) -> Path:
@@ -43,15 +46,19 @@ def run_plan(
     folder: Path,
     command: Sequence[str],
     plugin_files: Sequence[str] = (),
+    environments: Sequence[Environment] = (),
     resume: bool = False,
     protocol: Protocol | None = None,
 ) -> RunResults:
     """Measure ``plan`` into ``folder`` and return what was written.
 
+    ``environments``: those that cases name, beside the present one, which has ``plugin_files``.
+
     ``resume``: go on with the run in ``folder``. Raises ``RequestError`` where the folder cannot take the
     run or holds one of another plan, ``WriteFailed`` where the disk takes no more.
     """
     suite = plan.suite
+    present = Environment(plugin_files=tuple(plugin_files), revision=describe(Path.cwd()))
     if resume:
         writer, done = open_for_resume(folder)
         try:
@@ -65,6 +72,7 @@ def run_plan(
         run = _begun(plan, folder, command)
         writer = create(folder, run)
     earlier_s = run.spent_s
+    watch = Watch()
 
     def keep(outcome: Outcome, finished: str = "") -> None:
         kinds = {*earlier_s, *outcome.spent_s}
@@ -72,6 +80,7 @@ def run_plan(
             writer.finish(
                 replace(
                     run,
+                    machine={**run.machine, **watch.seen()},
                     environments={**run.environments, **outcome.environments},
                     findings=(*run.findings, *outcome.findings),
                     spent_s={
@@ -88,7 +97,7 @@ def run_plan(
             writer,
             progress,
             protocol=protocol or Protocol(rounds=suite.rounds),
-            plugin_files=plugin_files,
+            environments=(present, *environments),
             done=done,
             keep=keep,
         )
@@ -100,16 +109,37 @@ def ask_devices(
     plugins: Plugins, plugin_files: Sequence[str] = ()
 ) -> tuple[Mapping[str, tuple[str, ...]], Mapping[str, str]]:
     """(backend -> devices, backend -> why it could not be asked), from a worker of each installed backend."""
+    return _ask_devices(offers_of(plugins), Environment(plugin_files=tuple(plugin_files)))
+
+
+def ask_offers(environment: Environment, *, devices: bool = False) -> Offers:
+    """What an environment has, from a worker in it; with ``devices`` each of its backends is opened too.
+
+    Raises ``Refused`` where no worker can be started there, or one speaks another protocol.
+    """
+    worker = Worker(WorkerKey("", Settings(), environment.name), environment=environment, pinned=False)
+    try:
+        facts = worker.connect()
+        files = absolute(environment.plugin_files)
+        offers = read_offers(**worker.ask("offers", OPEN_LIMIT_S, plugin_files=files), **facts)
+    finally:
+        worker.stop()
+    return replace(offers, devices=_ask_devices(offers, environment)[0]) if devices else offers
+
+
+def _ask_devices(
+    offers: Offers, environment: Environment
+) -> tuple[Mapping[str, tuple[str, ...]], Mapping[str, str]]:
     devices: dict[str, tuple[str, ...]] = {}
     reasons: dict[str, str] = {}
-    with Workers(plugin_files, (), pinned=False) as workers:
-        for name, backend in plugins.backends.items():
-            version, reason = availability(backend)
-            if version is None:
-                reasons[name] = reason
+    with Workers((), (), environments=[environment], pinned=False) as workers:
+        for name, offer in offers.backends.items():
+            if offer.version is None:
+                reasons[name] = offer.reason
                 continue
             try:
-                devices[name] = tuple(workers.of(WorkerKey(name, Settings())).opened["devices"])
+                key = WorkerKey(name, Settings(), environment.name)
+                devices[name] = tuple(workers.of(key).opened["devices"])
             except Refused as refused:
                 reasons[name] = refused.reason
     return devices, reasons

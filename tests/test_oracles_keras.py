@@ -28,7 +28,7 @@ KERAS_ACTIVATIONS = {"elman": "tanh", "elman_relu": "relu", "elman_sigmoid": "si
 @pytest.fixture(scope="module")
 def keras() -> Any:
     tensorflow = pytest.importorskip("tensorflow")
-    # once it computes, TensorFlow keeps its thread counts: the backend's tests may follow in this process and want 1
+    # TensorFlow keeps its thread counts once it computes, and its backend's tests may follow in this process
     threading = tensorflow.config.threading
     if threading.get_intra_op_parallelism_threads() != 1:
         threading.set_intra_op_parallelism_threads(1)

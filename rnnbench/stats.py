@@ -227,12 +227,8 @@ def gain(
     n = len(differences)
     if n == 0:
         return None
-    mean = math.fsum(differences) / n
-    if n == 1:
-        return Gain(mean, None, None, 1)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / (n - 1))
-    half = _student_t(n - 1, confidence) * deviation / math.sqrt(n)
-    return Gain(mean, mean - half, mean + half, n)
+    mean, half = _mean_and_half(differences, confidence)
+    return Gain(mean, None, None, 1) if half is None else Gain(mean, mean - half, mean + half, n)
 
 
 def judge_gain(found: Gain, margin: float) -> Judgement:
@@ -282,14 +278,11 @@ def standing(
     than ``MARGIN`` × its distance to perfect, which is 1 where higher is better (a share of hits) and 0
     where lower is (an error). "one seed" has no interval. Raises ``ValueError`` without finite scores.
     """
-    n = len(finals)
-    if n == 0 or not all(map(math.isfinite, (*finals, baseline))):
+    if not finals or not all(map(math.isfinite, (*finals, baseline))):
         raise ValueError("only finite scores can be compared")
-    if n == 1:
+    mean, half = _mean_and_half(finals, confidence)
+    if half is None:
         return "one seed"
-    mean = math.fsum(finals) / n
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in finals) / (n - 1))
-    half = _student_t(n - 1, confidence) * deviation / math.sqrt(n)
     gain = mean - baseline if higher_is_better else baseline - mean
     margin = MARGIN * abs((1.0 if higher_is_better else 0.0) - baseline)
     if gain - half > margin:
@@ -354,16 +347,49 @@ def fit_line(lengths: Sequence[float], times: Sequence[float]) -> Line:
     return Line(mean_t - b * mean_x, b)
 
 
+def fit_lines(
+    samples: Mapping[int, Samples], confidence: float = CONFIDENCE
+) -> tuple[Interval, Interval]:
+    """(a, b) of t = a + b·T for a case timed at several lengths; ``samples`` maps a length to its samples.
+
+    ``fit_line`` through the medians over rounds of every process that was timed at all lengths, then the
+    mean and Student's t over processes; of a and b themselves, not their logarithms, for a may be nothing.
+    Raises ``ValueError`` for fewer than two lengths, or where no process was timed at all of them.
+    """
+    lengths = sorted(samples)
+    complete = [process for process in samples[lengths[0]] if all(process in samples[T] for T in lengths)]
+    if not complete:
+        raise ValueError("no process was timed at all lengths")
+    lines = [fit_line(lengths, [median(samples[T][each].values()) for T in lengths]) for each in complete]
+    return _arithmetic([line.a for line in lines], confidence), _arithmetic(
+        [line.b for line in lines], confidence
+    )
+
+
 def _geometric(logs: Sequence[float], confidence: float) -> Interval:
-    n = len(logs)
-    if n == 0:
+    if not logs:
         raise ValueError("no samples: nothing was measured")
-    mean = math.fsum(logs) / n
-    if n == 1:
+    mean, half = _mean_and_half(logs, confidence)
+    if half is None:
         return Interval(math.exp(mean), None, None, 1)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in logs) / (n - 1))
-    half = _student_t(n - 1, confidence) * deviation / math.sqrt(n)
-    return Interval(math.exp(mean), _exp(mean - half), _exp(mean + half), n)
+    return Interval(math.exp(mean), _exp(mean - half), _exp(mean + half), len(logs))
+
+
+def _arithmetic(values: Sequence[float], confidence: float) -> Interval:
+    mean, half = _mean_and_half(values, confidence)
+    if half is None:
+        return Interval(mean, None, None, 1)
+    return Interval(mean, mean - half, mean + half, len(values))
+
+
+def _mean_and_half(values: Sequence[float], confidence: float) -> tuple[float, float | None]:
+    """The mean, and half the width of its Student's t interval; None for a single value."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return mean, None
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    return mean, _student_t(n - 1, confidence) * deviation / math.sqrt(n)
 
 
 @cache

@@ -1,0 +1,183 @@
+"""The rows of one pair of records: its times, memory, counts and score, each with a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rnnbench.compare.outcome import FLAGGED, Row, Verdict
+from rnnbench.compare.pairing import Pair
+from rnnbench.records import TIMED, Measure, Score
+from rnnbench.results.doubts import is_cut_short
+from rnnbench.stats import Interval, Samples, detectable, estimate, gain, judge, judge_gain, quotient, ratio
+from rnnbench.thresholds import Bounds
+
+Mode = Literal["live", "stored", "apart"]
+"""live: in turns, so that ratios are paired. stored: two runs. apart: groups of one run, no common rounds."""
+
+Times = Mapping[Measure, Samples]
+COUNTS = ("parameters", "compilations")
+MEMORY_FLOOR_BYTES = 1 << 20
+"""Resident memory comes in pages and arenas: less than this is nobody's doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """By how much (0.1 is 10 %) two runs of the same case may differ, and where that is known from."""
+
+    share: float
+    runs: int = 0
+
+    @property
+    def text(self) -> str:
+        """What a reader should know of it."""
+        if self.runs:
+            return f"{self.runs} runs of this case here spread by {self.share:.1%}"
+        return f"how much runs differ here is not known; {self.share:.0%} is assumed"
+
+
+def time_rows(
+    pair: Pair, base: Times, head: Times, mode: Mode, bounds: Bounds, spreads: Mapping[Measure, Spread]
+) -> Iterator[Row]:
+    """A row for each phase that both sides have."""
+    for phase in TIMED:
+        if phase not in base or phase not in head:
+            continue
+        yield _time_row(pair, phase, base[phase], head[phase], mode, bounds, spreads.get(phase))
+
+
+def count_rows(pair: Pair, bounds: Bounds, *, exactly: bool) -> Iterator[Row]:
+    """Memory, parameters and compilations that both sides have.
+
+    ``exactly``: the two are one implementation, so that memory and compilations must agree as well;
+    otherwise only what the same network must have, its parameters, is judged.
+    """
+    for name in COUNTS:
+        then, now = getattr(pair.base, name), getattr(pair.head, name)
+        if then is None or now is None or (name != "parameters" and not exactly):
+            continue
+        yield _row(pair, "count", name, _direction(then, now), then, now, 0.0)
+    if not exactly:
+        return
+    for name in ("host_peak_bytes", "device_peak_bytes"):
+        if name not in pair.base.memory or name not in pair.head.memory:
+            continue
+        then, now = pair.base.memory[name], pair.head.memory[name]
+        small = abs(now - then) <= MEMORY_FLOOR_BYTES
+        within = max(then, now) <= (1 + bounds.peak_bytes) * min(then, now)
+        verdict: Verdict = "unchanged" if small or within else _direction(then, now)
+        yield _row(pair, "memory", name, verdict, then, now, bounds.peak_bytes)
+
+
+def score_row(pair: Pair, base: Score, head: Score, bounds: Bounds, *, judged: bool = True) -> Row | None:
+    """What the two networks learned, seed by seed; None where neither has a score at all.
+
+    ``judged`` False: the networks are not the same one, so that a lower score is no regression.
+    """
+    then, now = _finals(base), _finals(head)
+    if not then and not now:
+        return None
+    row = Row(pair.base.case, pair.head.case, "score", head.metric, "incomparable", _mean(then), _mean(now))
+    if base.metric != head.metric or base.higher_is_better != head.higher_is_better:
+        return replace(row, text=f"{base.metric} then, {head.metric} now: two metrics are not compared")
+    found = gain(now, then, head.higher_is_better)
+    margin = bounds.score * max(_way(base), _way(head))
+    verdict: Verdict = "inconclusive" if found is None else judge_gain(found, margin)
+    text = ""
+    if found is None:
+        text = "no seed in common"
+    elif found.seeds < max(len(then), len(now)):
+        text = f"{found.seeds} seeds in common, of {len(then)} and {len(now)}"
+    if is_cut_short(base) or is_cut_short(head):
+        verdict, text = "inconclusive", "the budget ended a training"
+    if not judged:
+        verdict = "different" if verdict in FLAGGED else "not_told_apart"
+    return replace(row, verdict=verdict, gain=found, bound=margin, text=text)
+
+
+def _time_row(
+    pair: Pair,
+    phase: Measure,
+    base: Samples,
+    head: Samples,
+    mode: Mode,
+    bounds: Bounds,
+    spread: Spread | None,
+) -> Row:
+    found = ratio(head, base) if mode == "live" else quotient(head, base)
+    if found is None:
+        text = "no common round: not measured in turns"
+        return Row(pair.base.case, pair.head.case, "time", phase, "incomparable", text=text)
+    verdict: Verdict
+    bound, text = bounds.regression, ""
+    least = detectable(found, bounds.regression) if mode == "live" else None
+    if mode == "live":
+        verdict = judge(found, bounds.regression, bounds.improvement, bounds.unchanged)
+        if verdict == "improvement":
+            bound = bounds.improvement
+        elif verdict == "unchanged":
+            bound = max(bounds.unchanged, bounds.regression)
+        text = _why(found) if verdict == "inconclusive" else ""
+    elif mode == "stored":
+        spread = spread or Spread(bounds.stored)
+        bound, least, text = spread.share, spread.share, spread.text
+        verdict = "suspect" if _beyond(found.value, bound) else "within_spread"
+    else:
+        apart = found.low is not None and found.usable and (found.above_one or found.inverse.above_one)
+        verdict = "different" if apart else "not_told_apart"
+    then, now = estimate(base).value, estimate(head).value
+    return Row(
+        pair.base.case, pair.head.case, "time", phase, verdict, then, now, found,
+        bound=bound, detectable=least, text=text,
+    )  # fmt: skip
+
+
+def _why(found: Interval) -> str:
+    if found.screening:
+        return "one process: a screening without an interval"
+    return "" if found.usable else f"{found.processes} processes: the interval is too wide to say"
+
+
+def _beyond(value: float, share: float) -> bool:
+    return not 1 / (1 + share) <= value <= 1 + share
+
+
+def _direction(then: float, now: float) -> Verdict:
+    if now > then:
+        return "regression"
+    return "improvement" if now < then else "unchanged"
+
+
+def _row(
+    pair: Pair,
+    kind: Literal["count", "memory"],
+    name: str,
+    verdict: Verdict,
+    then: int,
+    now: int,
+    bound: float,
+) -> Row:
+    between = Interval(now / then, None, None, 1) if then and now else None
+    return Row(
+        pair.base.case, pair.head.case, kind, name, verdict, float(then), float(now), between, bound=bound
+    )
+
+
+def _finals(score: Score) -> dict[int, float]:
+    """Seed -> last score."""
+    return {curve.seed: curve.scores[-1] for curve in score.curves if curve.scores}
+
+
+def _mean(finals: Mapping[int, float]) -> float | None:
+    return math.fsum(finals.values()) / len(finals) if finals else None
+
+
+def _way(score: Score) -> float:
+    """From the trivial baseline to a perfect score: 1 where higher is better, 0 where lower is."""
+    perfect = 1.0 if score.higher_is_better else 0.0
+    if score.trivial is None:
+        mean = _mean(_finals(score))
+        return 1.0 if score.higher_is_better else abs(mean or 0.0)
+    return abs(perfect - score.trivial)

@@ -145,7 +145,9 @@ def quotient(ours: Samples, theirs: Samples, confidence: float = CONFIDENCE) -> 
     never what differs between two sittings. ``processes`` is the smaller number of the two. Raises
     ``ValueError`` without samples.
     """
-    sides = [[math.log(median(rounds.values())) for rounds in each.values() if rounds] for each in (ours, theirs)]
+    sides = [
+        [math.log(median(rounds.values())) for rounds in each.values() if rounds] for each in (ours, theirs)
+    ]
     if not all(sides):
         raise ValueError("no samples: nothing was measured")
     (a, b), (n, m) = ([math.fsum(logs) / len(logs) for logs in sides], map(len, sides))
@@ -217,7 +219,7 @@ def gain(
     higher_is_better: bool,
     confidence: float = SCORE_CONFIDENCE,
 ) -> Gain | None:
-    """How much better our scores are than theirs, paired by seed (seed -> score), with Student's t over seeds.
+    """How much better our scores are than theirs, paired by seed (seed -> score); Student's t over seeds.
 
     Seeds that only one side has, or whose scores are not finite, do not count. None where no seed is shared.
     """

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 class Bounds:
     """Shares: 0.01 is 1 %.
 
-    ``regression``: the whole interval is slower by more. ``improvement``: faster by more, as a quotient of 1 +
-    it, so that swapping sides swaps verdicts. ``unchanged``: the upper bound is below. ``stored``: what two
-    runs may differ by that were not measured in turns, where the spread between runs is not known.
-    ``peak_bytes``: by how much memory may vary. ``score``: the margin of non-inferiority, as a share of the way
-    from the trivial baseline to a perfect score.
+    ``regression``: the whole interval is slower by more. ``improvement``: faster by more, as a quotient of
+    1 + it, so that swapping sides swaps verdicts. ``unchanged``: the upper bound is below. ``stored``: what
+    two runs may differ by that were not measured in turns, where the spread between runs is not known.
+    ``peak_bytes``: by how much memory may vary. ``score``: the margin of non-inferiority, as a share of the
+    way from the trivial baseline to a perfect score.
     """
 
     regression: float = 0.01
@@ -38,7 +38,7 @@ class Special:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """``bounds`` hold for every case, unless a row of ``special`` says otherwise; of several the last holds."""
+    """``bounds`` hold for every case, unless rows of ``special`` say otherwise; of several the last holds."""
 
     bounds: Bounds = field(default_factory=Bounds)
     special: tuple[Special, ...] = ()

@@ -8,8 +8,8 @@ from typing import Any
 from rnnbench.records import Case, Run
 
 MACHINE = (
-    "cpu", "cpu_flags", "architecture", "cores", "cores_allowed", "memory_bytes", "container_cpu_max",
-    "container_memory_bytes", "os", "python", "governor", "gpu", "driver",
+    "cpu", "cpu_flags", "architecture", "cores", "cores_allowed", "memory_bytes", "container_cores",
+    "container_memory_bytes", "os", "python", "governor", "turbo", "gpu", "driver",
 )  # fmt: skip
 """What makes a machine another one. Load, steal time and the state of git are moods, not identity."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import signal
 import sys
@@ -62,9 +64,142 @@ def explode(network: Any) -> None:
         network._values["head.b"] = network._values["head.b"] * float("nan")
 
 
+# what a plugin in C can do
+
+
+def read_nothing(network: Any) -> None:
+    ctypes.string_at(0)
+
+
+def hang_in_c(network: Any) -> None:
+    ctypes.PyDLL(None).sleep(3600)  # holding the GIL: no thread of Python's runs any more
+
+
+def freeze(network: Any) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def bloat(network: Any) -> None:
+    """Allocate until refused, with some room so that the machine is not hurt."""
+    import resource
+
+    used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used_bytes + (64 << 20),) * 2)
+    kept = []
+    while True:
+        kept.append(bytearray(1 << 16))
+
+
+# processes that stay
+
+
+def brood(network: Any) -> None:
+    """A child of this group and a grandchild that leaves it; both hold all that is open here."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        time.sleep(3600)
+    if os.fork() == 0:
+        time.sleep(3600)
+
+
+def brood_and_crash(network: Any) -> None:
+    brood(network)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+# words where none belong
+
+
+def flood(network: Any) -> None:
+    for descriptor in (1, 2):
+        os.write(descriptor, b"\xff\xfe\x00 no newline " * (1 << 16))
+    sys.stderr.write("\udcff half a li")
+
+
+def scribble(network: Any) -> None:
+    _write_everywhere(b"\x1b[2J not for you \x00\xff")
+
+
+def scribble_a_length(network: Any) -> None:
+    """Where the length of a message stands: it never comes."""
+    _write_everywhere(b"\x00\x00\x01\x00abc")
+    time.sleep(3600)
+
+
+def _write_everywhere(data: bytes) -> None:
+    for descriptor in range(3, 64):
+        try:
+            os.write(descriptor, data)
+        except OSError:
+            continue
+
+
+# exceptions that are no Exception
+
+
+class Weird(BaseException):
+    pass
+
+
+def raise_weird(network: Any) -> None:
+    raise Weird("not an \ud800 Exception")
+
+
+def interrupt_oneself(network: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def leave_in_peace(network: Any) -> None:
+    os._exit(0)
+
+
+# clocks and words that are wrong
+
+CLOCK = time.perf_counter
+
+
+def _clock(read: Callable[[], Any]) -> Callable[[Any], None]:
+    def patch(network: Any) -> None:
+        time.perf_counter = read
+
+    return patch
+
+
+def step_back() -> float:
+    return -CLOCK()
+
+
+def _tell(**facts: Any) -> Callable[[Any], None]:
+    def tell(network: Any) -> None:
+        for name, value in facts.items():
+            setattr(network, name, value if name == "path" else lambda value=value: value)
+
+    return tell
+
+
 AT_BUILD = {"refusing": refuse, "leaving": leave, "lying": lie}
 AT_FORWARD = {"crashing": crash, "killed": be_killed, "hanging": hang, "greedy": exhaust, "failing": fail}
 AT_FORWARD |= {"chatty": chatter}
+AT_FORWARD |= {"segfaulting": read_nothing, "hanging_in_c": hang_in_c, "freezing": freeze, "bloating": bloat}
+AT_FORWARD |= {"brooding": brood, "deserting": brood_and_crash, "flooding": flood}
+AT_FORWARD |= {"scribbling": scribble, "stalling": scribble_a_length}
+AT_FORWARD |= {"weird": raise_weird, "interrupting": interrupt_oneself, "leaving_in_peace": leave_in_peace}
+AT_FORWARD |= {
+    "timeless": _clock(lambda: math.nan),
+    "backward": _clock(step_back),
+    "hasty": _clock(lambda: CLOCK() * 1e6),
+    "stuck": _clock(lambda: 0.0),
+    "endless": _clock(lambda: math.inf),
+    "wordy": _clock(lambda: "noon"),
+}
+AT_BUILD |= {
+    "pathless": _tell(path=None),
+    "uncounted": _tell(compilations=math.nan),
+    "weightless": _tell(memory=-1),
+    "immense": _tell(memory=1e300),
+}
 AT_TRAIN = {"exploding": explode}
 
 

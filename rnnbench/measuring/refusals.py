@@ -65,5 +65,5 @@ def refusing() -> Iterator[None]:
         raise
     except Unavailable as error:
         raise Refused("skipped", str(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise Refused("failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]) from error

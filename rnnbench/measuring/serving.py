@@ -48,6 +48,8 @@ def serve(connection: Connection, pinned: list[int]) -> None:
         try:
             reply = encode({"ok": handlers[name](**request), "idle": idle})
         except Exception as error:
+            # what its frames hold may be what memory has run out for
+            traceback.clear_frames(error.__traceback__)
             reply = encode({**describe_error(error), "idle": idle})
         connection.send_bytes(reply)
 
@@ -58,5 +60,5 @@ def describe_error(error: Exception) -> Message:
     text = " ".join(str(error).split())
     if kind == "failed" and any(words in text.lower() for words in _OUT_OF_MEMORY):
         kind = "out_of_memory"
-    named = text if kind in ("unsupported", "skipped") else f"{type(error).__name__}: {text}"
+    named = text if kind in ("unsupported", "skipped") else f"{type(error).__name__}: {text}".rstrip(": ")
     return {"error": kind, "reason": named[:500], "trace": "".join(traceback.format_exception(error))[-8000:]}

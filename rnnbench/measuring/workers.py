@@ -23,11 +23,13 @@ from types import TracebackType
 from typing import Any
 
 from rnnbench.contracts import Settings, TaskDeclaration
+from rnnbench.measuring.descendants import end_descendants
 from rnnbench.measuring.launch import choose_cores, launch_environment
 from rnnbench.measuring.log import Log
 from rnnbench.measuring.oom import count_oom_kills
 from rnnbench.measuring.protocol import Message, decode, encode
 from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death
+from rnnbench.measuring.replies import check_reply, receive
 
 OPEN_LIMIT_S = 180.0
 """A framework that has not opened by then never will; TensorFlow's first import may take 30 s."""
@@ -82,6 +84,7 @@ class Worker:
             try:
                 self._log = opened.enter_context(contextlib.closing(Log()))
                 self._listener = opened.enter_context(Listener(authkey=authkey))
+                self._address = str(self._listener.address)
                 threads = key.settings.threads
                 self._process = subprocess.Popen(
                     # -P: a file of the user's that is called numpy.py must not stand in for NumPy
@@ -120,11 +123,13 @@ class Worker:
             raise WorkerDied("crashed", f"the worker had ended before {do}")
         try:
             self._resume()
+            asked = time.perf_counter()
             self._connection.send_bytes(encode({"do": do, **request}))
-            if not self._connection.poll(limit_s):
-                self.kill()
-                raise WorkerDied("timeout", f"{do} took longer than {limit_s:.0f} s and was killed")
-            reply = decode(self._connection.recv_bytes())
+            reply = decode(receive(self._connection, limit_s, lives=self._lives, kill=self.end))
+            elapsed_s = time.perf_counter() - asked
+        except TimeoutError:
+            self.kill()
+            raise WorkerDied("timeout", f"{do} took longer than {limit_s:.0f} s and was killed") from None
         except (EOFError, OSError):
             raise self._death(do) from None
         except ValueError as error:
@@ -135,6 +140,10 @@ class Worker:
             self.idle_cpu_share = max(self.idle_cpu_share, share)
         if "error" in reply:
             raise Refused(reply["error"], reply["reason"], reply["trace"])
+        try:
+            check_reply(reply["ok"], elapsed_s)
+        except ValueError as error:
+            raise Refused("failed", f"the reply to {do} is impossible: {error}") from None
         return dict(reply["ok"])
 
     def pause(self) -> None:
@@ -157,6 +166,9 @@ class Worker:
             self._process.wait(max(0.0, limit_s))
         self.kill()
 
+    def _lives(self) -> bool:
+        return self._process.poll() is None
+
     def end(self) -> None:
         """Kill the process and everything it started, and do not wait for that."""
         if self._ended:
@@ -174,6 +186,7 @@ class Worker:
         # a process that hangs in a driver cannot even be killed; the run goes on without it
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_DEATH_LIMIT_S)
+        end_descendants(self._address)
         self._listener.close()
         if self._connection is not None:
             self._connection.close()

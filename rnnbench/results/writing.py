@@ -7,8 +7,10 @@ however it ends, so two runs never mix and a kill leaves nothing to clean up.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,7 @@ from rnnbench.results.encoding import Line, decode, encode
 from rnnbench.results.reading import BLOCKS, RECORDS, RUN, RunResults, read, read_run
 
 LOCK = ".lock"
+_NEW = ".new"
 
 
 class Writer:
@@ -65,6 +68,9 @@ class Writer:
 
     @staticmethod
     def _append(file: FileIO, line: bytes) -> None:
+        # else it would be written to a file that nobody can open any more
+        if os.fstat(file.fileno()).st_nlink == 0 and not Path(file.name).exists():
+            raise FileNotFoundError(errno.ENOENT, "their folder was removed while they were written")
         rest = line + b"\n"
         while rest:
             rest = rest[file.write(rest) :]
@@ -76,14 +82,19 @@ def create(out: Path, run: Run) -> Writer:
     Raises ``RequestError``, with nothing written, where ``out`` holds a run (finished or not, ours or of a
     newer format), anything else, or cannot be written to.
     """
+    # all that a kill leaves of a run that has not begun
+    begun = (LOCK, RUN + _NEW)
     try:
         if (out / RUN).exists():
+            name = read_run(out).name
+            if (out / LOCK).exists():
+                _locked(out).close()
             raise RequestError(
-                f'holds run "{read_run(out).name}" already, and results are never overwritten. '
+                f'holds run "{name}" already, and results are never overwritten. '
                 "Go on with it by --resume, or name another folder with --out.",
                 where=str(out),
             )
-        if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(entry.name not in begun for entry in out.iterdir())):
             raise RequestError(
                 "exists and is not a results folder; nothing in it was touched. Name another with --out.",
                 where=str(out),
@@ -135,12 +146,17 @@ def _mend(path: Path, kind: type[Line]) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(content + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    beside = path.with_name(path.name + _NEW)
+    try:
+        with beside.open("wb") as file:
+            file.write(content + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()
+        raise
 
 
 def _locked(folder: Path) -> FileIO:

@@ -32,6 +32,8 @@ HOSTILE = (
     "[bold red]markup[/bold red]",
     "$x^2$ \\alpha {{ 7 * 7 }}",
 )
+HOSTILE_LABELS = ("<b>\"'&$x^2$</b>", "\u202eé🦆\n\t\a$", "{{7*7}}\\alpha$", "long-" + "name-" * 40)
+"""The same, short enough to stand whole in a figure, where a label is cut after 22 characters."""
 SPEED = {"torch": 0.02e-3, "jax": 0.026e-3, "tensorflow": 0.034e-3, "numpy": 0.055e-3}
 """Seconds of one time step of a training step."""
 CELL_COST = {"elman": 0.5, "gru": 0.9, "lstm": 1.0}
@@ -191,10 +193,21 @@ def results(
     return RunResults(run(processes=processes), tuple(records), tuple(times))
 
 
-def hostile() -> RunResults:
+def timed(per_step_s: dict[str, float], *, processes: int = 3, **changes: object) -> RunResults:
+    """One group: a time per step for each backend, all ``ok``."""
+    cases = [case(backend=backend, **changes) for backend in per_step_s]
+    times = [
+        block
+        for each in cases
+        for block in blocks(each, per_step_s[each.backend], processes=processes, spread=0.002)
+    ]
+    return RunResults(run(), tuple(map(record, cases)), tuple(times))
+
+
+def hostile(names: Sequence[str] = HOSTILE) -> RunResults:
     """Every hostile name in every place that a suite or a plugin can fill."""
     records, times = [], []
-    for number, name in enumerate(HOSTILE):
+    for number, name in enumerate(names):
         each = case(task=name, cell=name, backend=name, implementation=name, init=name)
         other = case(task=name, cell=name, backend="torch", init=name)
         found = (Finding("noisy", name),)

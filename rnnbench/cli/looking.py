@@ -91,7 +91,7 @@ def report(runs: Sequence[Path], out: Path | None) -> None:
         results = with_doubts(read(folder))
         for problem in results.problems:
             say_error(f"{folder}: {problem}")
-        print(plain(write(results, out or folder, results.run.unranked)))
+        print(plain(write(results, out or folder)))
 
 
 def export(runs: Sequence[Path], format: str, out: Path | None) -> None:

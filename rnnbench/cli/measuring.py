@@ -178,7 +178,7 @@ def _measure(
                 plugin_files=request.plugin_files,
                 resume=resume is not None,
             )
-        page = write(results, folder, results.run.unranked)
+        page = write(results, folder)
     except KeyboardInterrupt:
         if (folder / RUN).exists():
             kept = "Interrupted. What was measured is kept. Go on with"
@@ -189,7 +189,7 @@ def _measure(
     if json:
         print(export([results], "jsonl").decode(), end="")
     else:
-        console.print(table(results, results.run.unranked))
+        console.print(table(results))
         for finding in results.run.findings:
             say(console, f"{finding.word}: {finding.text}")
     say(console, f"report: {page}")

@@ -36,9 +36,9 @@ class Figure:
     panels: tuple[Panel, ...]
 
 
-def figures(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Figure, ...]:
+def figures(results: RunResults) -> tuple[Figure, ...]:
     """Every figure for which the run has numbers, in the order of the page."""
-    groups = rank_groups(results, unranked)
+    groups = rank_groups(results)
     rows = {row.label: row.record.case.backend for group in groups for row in group.rows}
     names = sorted(rows)
     cases = styles(names, [rows[name] for name in names])

@@ -20,6 +20,7 @@ from rnnbench.report.answers import learning, speed, summary
 from rnnbench.report.figures import MATRIX, Figure, figures
 from rnnbench.report.inlining import inline
 from rnnbench.report.matrix import matrix
+from rnnbench.report.overhead import Overhead, overheads
 from rnnbench.report.ranking import Ranking, Row, describe, peak_bytes, rank_groups, varying_fields
 from rnnbench.report.words import (
     MISSING,
@@ -28,6 +29,7 @@ from rnnbench.report.words import (
     counted,
     digits,
     labels,
+    lengths,
     listed,
     safe,
     seconds,
@@ -42,13 +44,12 @@ SHORT: dict[Measure, str] = {"forward": "forward", "gradients": "gradients", "tr
 COMMON = ("hidden", "layers", "bidirectional", "batch", "init", "dtype", "threads")
 
 
-def write(results: RunResults, folder: Path, unranked: Sequence[str] = ()) -> Path:
+def write(results: RunResults, folder: Path) -> Path:
     """Write ``report.html`` and ``figures/*.svg`` and ``*.png`` below ``folder``; the path of the page.
 
-    ``unranked``: names of tasks that are negative controls. Raises ``RequestError`` where the folder
-    cannot be written to. Equal results give equal bytes.
+    Raises ``RequestError`` where the folder cannot be written to. Equal results give equal bytes.
     """
-    drawn = figures(results, unranked)
+    drawn = figures(results)
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for figure in drawn:
@@ -56,15 +57,15 @@ def write(results: RunResults, folder: Path, unranked: Sequence[str] = ()) -> Pa
                 (folder / "figures" / f"{panel.name}.svg").write_bytes(panel.svg)
                 (folder / "figures" / f"{panel.name}.png").write_bytes(panel.png)
         page = folder / "report.html"
-        page.write_text(render(results, drawn, unranked), encoding="utf-8", newline="\n")
+        page.write_text(render(results, drawn), encoding="utf-8", newline="\n")
     except OSError as error:
         raise RequestError(f"cannot be written to: {error.strerror}.", where=str(folder)) from None
     return page
 
 
-def render(results: RunResults, drawn: Sequence[Figure], unranked: Sequence[str] = ()) -> str:
+def render(results: RunResults, drawn: Sequence[Figure]) -> str:
     """The page as HTML. Every name goes through ``safe`` and the template's escaping."""
-    groups = rank_groups(results, unranked)
+    groups = rank_groups(results)
     names = labels([record.case for record in results.records])
     environment = Environment(
         loader=PackageLoader("rnnbench.report", "."),
@@ -88,6 +89,7 @@ def render(results: RunResults, drawn: Sequence[Figure], unranked: Sequence[str]
             for figure in drawn
             if figure.name != MATRIX  # the page has it as a table, with every reason in full
         ],
+        overheads=[_overhead(line) for line in overheads(results, groups)],
         matrix=matrix(groups),
         troubled=_troubled(results.records, names),
         findings=_findings(results, names),
@@ -158,6 +160,28 @@ def _interval(time: Interval | None, unit: str) -> str:
     if time is None:
         return ""
     return "no interval: screening" if time.screening else bounds(time, unit)
+
+
+def _overhead(line: Overhead) -> dict[str, str]:
+    fixed, step = (unit_of([abs(value)]) for value in (line.fixed.value, line.step.value))
+    return {
+        "title": line.title,
+        "label": line.label,
+        "phase": SHORT[line.phase],
+        "lengths": lengths(line.lengths),
+        "fixed": seconds(line.fixed.value, fixed),
+        "fixed_interval": _bounds(line.fixed, fixed),
+        "step": seconds(line.step.value, step),
+        "step_interval": _bounds(line.step, step),
+        "off": MISSING if line.off is None else f"{line.off:.1%}",
+    }
+
+
+def _bounds(interval: Interval, unit: str) -> str:
+    """Of what may be negative: bounds are read as numbers, never as a ratio."""
+    if interval.low is None or interval.high is None:
+        return "no interval: screening"
+    return f"{seconds(interval.low, unit).split()[0]} to {seconds(interval.high, unit)}"
 
 
 def _score(group: Ranking) -> dict[str, str] | None:

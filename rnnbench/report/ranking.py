@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from rnnbench.records import TIMED, Case, Measure, Record, Score
 from rnnbench.report.words import labels, phase_of, safe
 from rnnbench.results.doubts import drifting, is_followed
@@ -74,10 +72,10 @@ class Ranking:
         return all(time.screening for time in times)
 
 
-def rank_groups(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Ranking, ...]:
+def rank_groups(results: RunResults) -> tuple[Ranking, ...]:
     """The groups of a run by task, cell and length. Only ``ok`` cases have a rank.
 
-    ``unranked`` names the tasks that are negative controls: their times are ranked, their scores never.
+    Of the tasks that the run names as negative controls the times are ranked, the scores never.
     """
     timings = results.timings()
     names = labels([record.case for record in results.records])
@@ -93,49 +91,9 @@ def rank_groups(results: RunResults, unranked: Sequence[str] = ()) -> tuple[Rank
         rows = _rows(records, phase, timings, names)
         learned = scores.get(case.network, {})
         other = describe(case, varying)
-        ranked = case.task not in unranked
+        ranked = case.task not in results.run.unranked
         found.append(Ranking(case.task, case.length, case.cell, other, phase, rows, learned, ranked))
     return tuple(sorted(found, key=lambda group: (group.task, group.cell, group.length, group.other)))
-
-
-def ranking(results: RunResults, unranked: Sequence[str] = ()) -> pd.DataFrame:
-    """``rank_groups`` as one tidy table: a row per case, groups in order, the best of each first."""
-    rows = []
-    for group in rank_groups(results, unranked):
-        for row in group.rows:
-            case = row.record.case
-            finals = row.score.values if row.score else ()
-            time = row.times.get(group.phase) if group.phase else None
-            rows.append(
-                {
-                    "group": group.title,
-                    "task": case.task,
-                    "length": case.length,
-                    "cell": case.cell,
-                    "backend": case.backend,
-                    "implementation": case.implementation,
-                    "device": case.device,
-                    "status": row.record.status,
-                    "rank": row.rank,
-                    "phase": group.phase,
-                    "time_s": time and time.value,
-                    "time_low_s": time and time.low,
-                    "time_high_s": time and time.high,
-                    "ratio": row.to_best and row.to_best.value,
-                    "ratio_low": row.to_best and row.to_best.low,
-                    "ratio_high": row.to_best and row.to_best.high,
-                    "score_mean": sum(finals) / len(finals) if finals else None,
-                    "score_min": min(finals, default=None),
-                    "score_max": max(finals, default=None),
-                    "trained_on": row.score and row.score.trained_on,
-                    "score_ranked": group.score_ranked,
-                    "peak_bytes": peak_bytes(row.record),
-                    "reason": row.record.reason,
-                    "findings": "; ".join(finding.word for finding in row.record.findings),
-                    "key": case.key,
-                }
-            )
-    return pd.DataFrame.from_records(rows).astype({"rank": "Int64"}) if rows else pd.DataFrame()
 
 
 def scores_by_network(

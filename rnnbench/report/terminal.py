@@ -1,8 +1,6 @@
-"""The ranked table for a terminal, as a rich table; ``cli.py`` prints it."""
+"""The ranked table for a terminal, as a rich table; ``rnnbench.cli`` prints it."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +10,7 @@ from rnnbench.report.words import PHASES, bounds, digits, safe, seconds, times, 
 from rnnbench.results.reading import RunResults
 
 
-def table(results: RunResults, unranked: Sequence[str] = ()) -> Table:
+def table(results: RunResults) -> Table:
     """A row per case, a section per group. All text is literal: no name is read as markup."""
     found = Table(title=Text(f"{safe(results.run.name, 60)}: {safe(results.run.suite, 60)}"), pad_edge=False)
     found.add_column("#", justify="right")
@@ -20,7 +18,7 @@ def table(results: RunResults, unranked: Sequence[str] = ()) -> Table:
     for heading in ("time", "99 % interval", "÷ best", "score", "baseline"):
         found.add_column(heading, justify="right", overflow="fold")
     found.add_column("notes", overflow="fold")
-    for group in rank_groups(results, unranked):
+    for group in rank_groups(results):
         phase = PHASES[group.phase] if group.phase else "not timed"
         found.add_section()
         metric = (

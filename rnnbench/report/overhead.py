@@ -1,0 +1,60 @@
+"""What a call costs whatever its length, and what each time step adds: t = a + b·T, over a run's lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rnnbench.records import Case, Measure
+from rnnbench.report.ranking import Ranking
+from rnnbench.report.words import safe
+from rnnbench.results.reading import RunResults
+from rnnbench.stats import Interval, Samples, estimate, fit_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """The line of one case over ``lengths``: ``fixed`` in seconds per call, ``step`` per time step.
+
+    ``off``: by how much, as a share of it, the time that lies farthest from the line does; None for two
+    lengths, through which a line always goes. ``title`` says what is computed, ``label`` by whom.
+    """
+
+    title: str
+    label: str
+    phase: Measure
+    lengths: tuple[int, ...]
+    fixed: Interval
+    step: Interval
+    off: float | None
+
+
+def overheads(results: RunResults, groups: Sequence[Ranking]) -> tuple[Overhead, ...]:
+    """A line for all ranked cases that differ in nothing but their length, of two or more lengths.
+
+    By title; within one, the cheapest time step first. Cases that no process has timed at all their lengths
+    have none.
+    """
+    timings = results.timings()
+    found: dict[Case, list[tuple[Ranking, str, int, Samples]]] = {}
+    for group in groups:
+        for row in group.ranked:
+            case = row.record.case
+            if group.phase is not None:
+                point = (group, row.label, case.length, timings[case.key, group.phase])
+                found.setdefault(replace(case, length=0), []).append(point)
+    lines = [_line(points) for points in found.values() if len(points) > 1]
+    return tuple(sorted(filter(None, lines), key=lambda line: (line.title, line.step.value)))
+
+
+def _line(points: Sequence[tuple[Ranking, str, int, Samples]]) -> Overhead | None:
+    group, label, *_ = points[0]
+    samples = {length: each for _, _, length, each in points}
+    if group.phase is None or not set.intersection(*(set(each) for each in samples.values())):
+        return None
+    fixed, step = fit_lines(samples)
+    times = {length: estimate(each).value for length, each in samples.items()}
+    off = max(abs(fixed.value + step.value * length - time) / time for length, time in times.items())
+    title = " · ".join(part for part in (safe(group.task, 60), safe(group.cell, 60), group.other) if part)
+    lengths = tuple(sorted(samples))
+    return Overhead(title, label, group.phase, lengths, fixed, step, off if len(lengths) > 2 else None)

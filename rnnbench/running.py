@@ -27,8 +27,7 @@ from rnnbench.offers import Offers, offers_of, read_offers
 from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins
 from rnnbench.records import Run
-from rnnbench.results import RunResults, create, open_for_resume, read
-from rnnbench.results.doubts import with_doubts
+from rnnbench.results import RunResults, create, open_for_resume, open_run
 from rnnbench.revisions import describe
 
 
@@ -102,7 +101,7 @@ def run_plan(
             keep=keep,
         )
         keep(outcome, _now())
-    return with_doubts(read(folder))
+    return open_run(folder)
 
 
 def ask_devices(

@@ -25,7 +25,7 @@ from rnnbench.measuring.workers import WorkerKey
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import Plugins, discover
 from rnnbench.records import Block, Record
-from rnnbench.results import RunResults, read
+from rnnbench.results.reading import RunResults, read
 from rnnbench.running import run_plan
 from rnnbench.suite.loading import parse_suite
 from rnnbench.suite.overrides import Overrides

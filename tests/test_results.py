@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import RequestError
 from rnnbench.records import FORMAT, STATUSES, Block, Curve, Finding, Record, Run, Score
-from rnnbench.results import create, find_runs, open_for_resume, read
+from rnnbench.results import create, find_runs, open_for_resume, open_run
 from rnnbench.results.encoding import decode, encode
-from rnnbench.results.reading import timings
+from rnnbench.results.reading import read, timings
 from rnnbench.results.tidy import load
 
 WHOLE = synthetic.results(tasks=("copy",), lengths=(20, 50))

@@ -23,7 +23,7 @@ from test_workers import HERE, PLUGINS, logs, write_plugin
 from rnnbench.contracts import TaskDeclaration
 from rnnbench.errors import RequestError
 from rnnbench.plugins import Plugins, discover
-from rnnbench.results import read
+from rnnbench.results.reading import read
 from rnnbench.running import ask_devices, default_folder, digest_tasks, run_plan
 
 pytestmark = pytest.mark.slow  # real processes

@@ -176,6 +176,35 @@ def verify(
     )
 
 
+@app.command()
+def compare(
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="A run, a folder or zip of runs, or REVISION:PATH in git.")
+    ],
+    head: Annotated[
+        str | None, typer.Argument(metavar="[HEAD]", help="The same; default: the newest run in ./results.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", metavar="AXIS", help="Compare within one run: backend, env, cell, ...")
+    ] = "",
+    value: Annotated[str, typer.Option("--base", metavar="VALUE", help="The axis's value to beat.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Across machines and versions too.")] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option("--fail-on", help="Exit with 4 for these too: suspect, inconclusive, incomparable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where verdict.json goes; default: beside HEAD.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """A verdict for each case of two runs, or of two sides of one; exits with 3 for a regression."""
+    from rnnbench.cli import comparing
+
+    asked = comparing.Asked(by, value, force, _split(fail_on), out, json)
+    raise typer.Exit(comparing.compare(base, head, asked))
+
+
 @app.command("list")
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")],

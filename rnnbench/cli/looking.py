@@ -81,14 +81,13 @@ def verify(
 def report(runs: Sequence[Path], out: Path | None) -> None:
     """Write the pages of runs."""
     from rnnbench.report.page import write
-    from rnnbench.results import read
-    from rnnbench.results.doubts import with_doubts
+    from rnnbench.results import open_run
 
     folders = _runs(runs)
     if out is not None and len(folders) > 1:
         raise RequestError(f"takes one run, and these are {len(folders)}", where="--out")
     for folder in folders:
-        results = with_doubts(read(folder))
+        results = open_run(folder)
         for problem in results.problems:
             say_error(f"{folder}: {problem}")
         print(plain(write(results, out or folder)))
@@ -96,8 +95,7 @@ def report(runs: Sequence[Path], out: Path | None) -> None:
 
 def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
     """Write runs as one table."""
-    from rnnbench.results import read
-    from rnnbench.results.doubts import with_doubts
+    from rnnbench.results import open_run
     from rnnbench.results.exporting import export as exported
     from rnnbench.results.reading import BLOCKS, RECORDS, RUN
 
@@ -105,7 +103,7 @@ def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
     file = out or folders[-1] / f"records.{'export.jsonl' if format == 'jsonl' else format}"
     if file.name in (RUN, RECORDS, BLOCKS) and (file.parent / RUN).exists():
         raise RequestError("holds what was measured and is never overwritten", where=str(file))
-    content = exported([with_doubts(read(folder)) for folder in folders], format)
+    content = exported([open_run(folder) for folder in folders], format)
     try:
         file.write_bytes(content)
     except OSError as error:

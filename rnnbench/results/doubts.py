@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from rnnbench.records import Finding, Measure, Record, Score
-from rnnbench.results.reading import RunResults, Timings
+from rnnbench.results.reading import RunResults, Timings, read
 from rnnbench.stats import Samples, drift, estimate, noise, standing
 
 NOISY = 0.10
@@ -18,6 +19,15 @@ NOISY = 0.10
 
 DRIFT_P = 0.001
 """A run has hundreds of phases; at 0.01 some would drift by chance in every run."""
+
+
+def open_run(folder: Path) -> RunResults:
+    """The run in ``folder`` as it is to be looked at: every ``ok`` record with its doubts.
+
+    Damage is named in ``problems``. Raises ``RequestError`` for a folder that holds no run or one of another
+    format.
+    """
+    return with_doubts(read(folder))
 
 
 def with_doubts(results: RunResults) -> RunResults:

@@ -33,7 +33,7 @@ class RunResults:
 
 
 def read(folder: Path) -> RunResults:
-    """The run in ``folder``.
+    """The run in ``folder`` as it is stored; ``rnnbench.results.open_run`` adds what its numbers give.
 
     A last line that a kill cut off is ignored; a damaged line elsewhere is named in ``problems``, and all
     others are used. Raises ``RequestError`` for a folder that holds no run or one of a newer format.

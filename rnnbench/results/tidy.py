@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from rnnbench.records import TIMED, Case, Record, Run, Score, Train
-from rnnbench.results.doubts import with_doubts
-from rnnbench.results.reading import RunResults, Timings, find_runs, read
+from rnnbench.results.doubts import open_run
+from rnnbench.results.reading import RunResults, Timings, find_runs
 from rnnbench.stats import estimate
 
 CASE_FIELDS = tuple(field.name for field in fields(Case) if field.name not in ("train", "measure"))
@@ -33,7 +33,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     """
     folders = find_runs(Path(path) for path in paths or ("results",))
     with _collection_paused():
-        return tabulate([with_doubts(read(folder)) for folder in folders])
+        return tabulate([open_run(folder) for folder in folders])
 
 
 def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:

@@ -1,0 +1,250 @@
+"""``compare``: results in, verdicts out. Nothing here measures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rnnbench.cli.console import open_console, say
+from rnnbench.compare.comparing import compare_axis, compare_runs
+from rnnbench.compare.outcome import FAIL_ON, VERDICTS, Change, Comparison, Row
+from rnnbench.compare.pairing import AXES
+from rnnbench.compare.sources import RESULTS, earlier_runs, locate, newest
+from rnnbench.compare.words import (
+    CALLED,
+    WEAK,
+    describe_change,
+    explain_exit,
+    name_row,
+    summarize,
+    varying,
+)
+from rnnbench.compare.writing import NAME, write
+from rnnbench.errors import RequestError, nearest
+from rnnbench.records import PRESENT, Run
+from rnnbench.report.words import digits, safe, seconds, size, times
+from rnnbench.results.reading import RunResults, read
+
+HISTORY_BYTES = 32 << 20
+"""Earlier runs tell how much runs differ; more of them than this would cost seconds to read."""
+
+CHANGED = ("regression", "suspect", "improvement", "different")
+ROWS_AT_MOST = 100
+STYLES = {"regression": "bold red", "suspect": "yellow", "improvement": "green", "different": "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of ``compare``. ``by`` "": two runs."""
+
+    by: str = ""
+    value: str = ""
+    force: bool = False
+    fail_on: tuple[str, ...] = ()
+    out: Path | None = None
+    json: bool = False
+
+
+def compare(base: str, head: str | None, asked: Asked) -> int:
+    """Print the verdicts, write verdict.json and return the exit status."""
+    for word in asked.fail_on:
+        if word not in FAIL_ON:
+            raise RequestError(f'no verdict "{word}". {nearest(word, FAIL_ON)}', where="--fail-on")
+    with TemporaryDirectory(prefix="rnnbench-compare-") as scratch:
+        folder = Path(scratch)
+        if asked.by:
+            found, beside = _within(base, head, asked, folder)
+        else:
+            found, beside = _between(base, head, asked, folder)
+    file = _verdict_file(asked.out, beside)
+    content = write(found, file, asked.fail_on)
+    code = found.exit_code(asked.fail_on)
+    if asked.json:
+        print(content.decode(), end="")
+    else:
+        show(open_console(), found, code)
+        say(open_console(), f"verdict: {file}")
+    return code
+
+
+def show(console: Console, comparison: Comparison, code: int) -> None:
+    """The verdicts as a table, what changed first, and the exit status in words."""
+    say(console, _title(comparison))
+    if not comparison.live and not comparison.axis:
+        say(console, WEAK, style="dim")
+    cases = [case for row in comparison.rows for case in (row.case, row.base_case)]
+    more = varying(cases)
+    rows = sorted(comparison.rows, key=_gravity)
+    changed = [row for row in rows if row.verdict in CHANGED]
+    calm = [row for row in rows if row.kind == "time" and row.verdict not in (*CHANGED, "incomparable")]
+    calm += [row for row in rows if row.kind != "time" and row.verdict == "inconclusive"]
+    shown = (*changed[:ROWS_AT_MOST], *calm[: max(0, ROWS_AT_MOST - len(changed))])
+    if shown:
+        console.print(_table(shown, comparison.axis, more))
+    left = len(changed) + len(calm) - len(shown)
+    if left:
+        say(console, f"... and {left} more rows, all of them in {NAME}")
+    reasons = Counter(row.text for row in comparison.rows if row.verdict == "incomparable")
+    for reason, count in reasons.items():
+        say(console, f"INCOMPARABLE: {count} × {reason}")
+    for word, changes in (
+        ("NEWLY FAILING", comparison.newly_failing),
+        ("VANISHED", comparison.vanished),
+        ("new", comparison.new),
+        ("newly ok", comparison.newly_ok),
+        ("still failing", comparison.still_failing),
+    ):
+        _say_changes(console, comparison, word, changes, more)
+    for note in comparison.notes:
+        say(console, note)
+    say(console, f"{summarize(comparison) or 'no row'}")
+    say(console, f"exit {code}: {explain_exit(comparison, code)}")
+
+
+def _title(comparison: Comparison) -> str:
+    base, head = comparison.base, comparison.head
+    if comparison.axis:
+        return f"{head.run}: {comparison.axis} {head.value} against {base.value}"
+    return f"{head.run} of {head.started} against {base.run} of {base.started}"
+
+
+def _within(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[Comparison, Path | None]:
+    if head is not None:
+        raise RequestError("compares within one run; leave out HEAD", where="--by")
+    if asked.force:
+        raise RequestError("is for two runs; one run was measured on one set of terms", where="--force")
+    if asked.by not in AXES:
+        raise RequestError(f'no axis "{asked.by}". {nearest(asked.by, AXES)}', where="--by")
+    located = locate(base, scratch)
+    folder, _ = located.runs[-1]
+    results = read(folder)
+    value = asked.value
+    if not value:
+        values = sorted({str(getattr(record.case, asked.by)) for record in results.records})
+        if asked.by != "env" or PRESENT not in values:
+            raise RequestError(
+                f"which {asked.by} is the others' base? Give one of: {', '.join(values)}.", where="--base"
+            )
+        value = PRESENT
+    found = compare_axis(results, asked.by, value)
+    notes = (*located.unreadable, *_problems(folder, results), *found.notes)
+    return replace(found, notes=notes), folder if located.lasting else None
+
+
+def _between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[Comparison, Path | None]:
+    if asked.value:
+        raise RequestError("names a value of the axis that --by names; give --by too", where="--base")
+    bases = locate(base, _made(scratch / "base"))
+    if head is not None:
+        heads = locate(head, _made(scratch / "head"))
+        chosen_head = newest(heads)
+    elif len(bases.runs) > 1:
+        heads, chosen_head = bases, newest(bases)
+    else:
+        only, run = bases.runs[0]
+        heads = locate(str(RESULTS), scratch) if RESULTS.is_dir() else bases
+        chosen_head = newest(heads, run.suite, but=only)
+        if chosen_head is None:
+            message = f'no other run of suite "{run.suite}" in {RESULTS}. Name HEAD.'
+            raise RequestError(message, where=base)
+    assert chosen_head is not None  # a place without runs is refused when it is located
+    head_folder, head_run = chosen_head
+    found_base = newest(bases, head_run.suite, but=head_folder) or newest(bases, but=head_folder)
+    if found_base is None:
+        raise RequestError("is the same run as HEAD; name another", where=base)
+    base_folder, base_run = found_base
+    theirs, ours = read(base_folder), read(head_folder)
+    history = [theirs, *_history(base_folder, base_run, head_folder)]
+    found = compare_runs(theirs, ours, force=asked.force, history=history)
+    notes = [*bases.unreadable, *(heads.unreadable if heads is not bases else ())]
+    notes += [*_problems(base_folder, theirs), *_problems(head_folder, ours)]
+    if base_run.suite != head_run.suite:
+        notes.append(f'two suites: "{base_run.suite}" then, "{head_run.suite}" now')
+    found = replace(
+        found,
+        base=replace(found.base, source=base),
+        head=replace(found.head, source=head or str(RESULTS)),
+        notes=(*notes, *found.notes),
+    )
+    return found, head_folder if heads.lasting else None
+
+
+def _history(base: Path, run: Run, head: Path) -> list[RunResults]:
+    """Earlier runs of the suite: they tell by how much runs differ on this machine."""
+    folders = earlier_runs(base, run.suite, (base, head), HISTORY_BYTES)
+    return [read(folder) for folder in folders]
+
+
+def _problems(folder: Path, results: RunResults) -> list[str]:
+    return [f"{folder.name}/{problem}: not used" for problem in results.problems]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _verdict_file(out: Path | None, beside: Path | None) -> Path:
+    if out is None:
+        return (beside or Path()) / NAME
+    if out.is_dir() or out.suffix != ".json":
+        return out / NAME
+    if out.name == "run.json":
+        raise RequestError("holds what was measured and is never overwritten", where=f"--out {out}")
+    return out
+
+
+def _gravity(row: Row) -> tuple[int, float]:
+    change = abs(row.ratio.value - 1) if row.ratio else abs(row.gain.value) if row.gain else 0.0
+    return VERDICTS.index(row.verdict), -change
+
+
+def _table(rows: Sequence[Row], axis: str, more: Sequence[str]) -> Table:
+    found = Table(pad_edge=False)
+    found.add_column("verdict")
+    found.add_column("case", overflow="fold")
+    found.add_column("what")
+    for heading in ("base", "head", "head ÷ base", "99 % interval", "detectable"):
+        found.add_column(heading, justify="right", overflow="fold")
+    found.add_column("note", overflow="fold")
+    for row in rows:
+        style = STYLES.get(row.verdict, "")
+        verdict = Text(CALLED[row.verdict], style=style)
+        cells = (safe(name_row(row, axis, more), 120), row.what, *_numbers(row), row.text)
+        found.add_row(verdict, *(Text(safe(cell)) for cell in cells))
+    return found
+
+
+def _numbers(row: Row) -> tuple[str, str, str, str, str]:
+    """base, head, their ratio (of scores: the gain), its bounds, what could have been seen."""
+    if row.gain is not None:
+        low, high = row.gain.low, row.gain.high
+        bounds = "" if low is None or high is None else f"{low:+.3g} to {high:+.3g} (90 %)"
+        return digits(row.base), digits(row.head), f"{row.gain.value:+.3g}", bounds, ""
+    write_value = {"time": seconds, "memory": size}.get(row.kind, digits)
+    ratio, bounds = "", ""
+    if row.ratio is not None:
+        ratio = f"{row.ratio.value:.3f}×" if 0.1 <= row.ratio.value < 10 else times(row.ratio.value)
+        if row.ratio.low is not None and row.ratio.high is not None:
+            fine = row.ratio.usable and row.ratio.high < 10
+            bounds = f"{row.ratio.low:.3f}–{row.ratio.high:.3f}" if fine else "too wide to say"
+            if row.ratio.usable and not fine:
+                bounds = f"{digits(row.ratio.low)}–{digits(row.ratio.high)}"
+    least = "" if row.detectable is None else f"{row.detectable:.1%}"
+    return write_value(row.base), write_value(row.head), ratio, bounds, least
+
+
+def _say_changes(
+    console: Console, comparison: Comparison, word: str, changes: Sequence[Change], more: Sequence[str]
+) -> None:
+    for change in changes[:ROWS_AT_MOST]:
+        say(console, f"{word}: {safe(describe_change(change, comparison, more), 400)}")
+    if len(changes) > ROWS_AT_MOST:
+        say(console, f"... and {len(changes) - ROWS_AT_MOST} more {word}")

@@ -1,0 +1,195 @@
+"""What size of change can be seen here: identical code against itself, and against 5 % more time steps.
+
+Nothing is simulated: networks are planned, proven, timed in turns in processes of their own and compared
+by the machinery that ``rnnbench ci`` uses, flagged cases once more by fresh processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from rnnbench.compare import Comparison, Row, compare_axis, confirm
+from rnnbench.doctor.overhead import Overhead, measure_overhead
+from rnnbench.doctor.selftest_plugin import BASE, SAME, SLOWER
+from rnnbench.measuring.ledger import Progress
+from rnnbench.measuring.stations import Protocol
+from rnnbench.planning.plan import Plan, check, plan
+from rnnbench.plugins import Plugins, discover
+from rnnbench.records import Case, Record
+from rnnbench.results import RunResults
+from rnnbench.running import run_plan
+from rnnbench.suite.loading import parse_suite
+
+PLUGIN = str(Path(__file__).with_name("selftest_plugin.py"))
+TASK = "selftest_noise"
+NAME = "selftest"
+SHARE_FOUND = 0.95
+"""Of the slower cases at least so many are to be found, and of the identical ones none."""
+WARM_S = 0.3
+"""NumPy compiles nothing; what is left to warm are caches and the clock."""
+
+LENGTHS = (60, 100)
+_SUITE = """about: What size of change can be seen on this machine? Written by rnnbench doctor --self-test.
+tasks:
+  {task}: {{kind: noise, features: 4}}
+axes:
+  task: [{task}]
+  cell: [{cells}]
+  length: [{lengths}]
+  batch: [{batches}]
+  hidden: [32]
+  backend: [{backends}]
+defaults:
+  measure: [forward]
+  rounds: {rounds}
+  processes: {processes}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a self-test measures."""
+
+    cells: tuple[str, ...]
+    batches: tuple[int, ...]
+    rounds: int
+    processes: int
+
+    @property
+    def networks(self) -> int:
+        """Each is measured as base, as the same code and as the slower one."""
+        return len(self.cells) * len(LENGTHS) * len(self.batches)
+
+
+WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 20, 6)
+"""20 networks."""
+QUICK = Size(("gru", "lstm"), (4,), 10, 4)
+"""4 networks, for a first impression."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What came of it.
+
+    ``identical`` and ``slower`` hold a row for each network: head ÷ base of the same code, and of the code
+    with 5 % more time steps. ``alarms_unconfirmed`` counts identical pairs that the first processes flagged
+    and fresh ones did not. ``lost`` are cases that could not be measured. ``detectable`` is the median
+    over the identical pairs of the smallest change that each could have shown (0.03 is 3 %).
+    """
+
+    identical: tuple[Row, ...]
+    slower: tuple[Row, ...]
+    alarms_unconfirmed: int
+    lost: tuple[Record, ...]
+    overhead: Overhead
+    spent_s: float
+
+    @property
+    def false_alarms(self) -> int:
+        """Identical pairs that were flagged twice."""
+        return sum(row.verdict in ("regression", "improvement") for row in self.identical)
+
+    @property
+    def found(self) -> int:
+        """Slower cases that were flagged as such twice."""
+        return sum(row.verdict == "regression" for row in self.slower)
+
+    @property
+    def slowdown(self) -> float | None:
+        """What 5 % more time steps cost here, the median over cases (0.05 is 5 %)."""
+        ratios = [row.ratio.value for row in self.slower if row.ratio]
+        return median(ratios) - 1 if ratios else None
+
+    @property
+    def detectable(self) -> float | None:
+        """See above; None where a case was too noisy to say."""
+        sizes = [row.detectable for row in self.identical if row.detectable is not None]
+        return median(sizes) if sizes and len(sizes) == len(self.identical) else None
+
+    @property
+    def passed(self) -> bool:
+        """Everything was measured, no identical pair was flagged, and 95 % of the slower ones were found."""
+        enough = self.found >= SHARE_FOUND * len(self.slower)
+        return bool(self.slower) and not self.lost and not self.false_alarms and enough
+
+
+def self_test(folder: Path, progress: Progress, size: Size = WHOLE) -> SelfTest:
+    """Measure into ``folder``/first and, what was flagged, into ``folder``/again.
+
+    Raises ``RequestError`` where there is no NumPy backend or the folder holds a run, ``WriteFailed`` where
+    the disk takes no more.
+    """
+    begun = time.monotonic()
+    plugins = discover([PLUGIN])
+    planned = plan_self_test(plugins, size)
+    results = _measure(planned, plugins, progress, folder / "first")
+    first = compare_axis(results, "backend", BASE)
+    again = first
+    if first.flagged:
+        chosen = only(planned, (row for row in first.flagged))
+        again = compare_axis(_measure(chosen, plugins, progress, folder / "again"), "backend", BASE)
+    progress.note("the overhead of the harness")
+    return summarise(first, again, results.records, measure_overhead(), time.monotonic() - begun)
+
+
+def plan_self_test(plugins: Plugins, size: Size) -> Plan:
+    """Three cases for each network: the base, the same code, and the slower one."""
+    text = _SUITE.format(
+        task=TASK,
+        cells=", ".join(size.cells),
+        lengths=", ".join(map(str, LENGTHS)),
+        batches=", ".join(map(str, size.batches)),
+        backends=", ".join((BASE, SAME, SLOWER)),
+        rounds=size.rounds,
+        processes=size.processes,
+    )
+    return check(plan(parse_suite(text, name=NAME), plugins))
+
+
+def only(planned: Plan, rows: Iterable[Row]) -> Plan:
+    """The plan of the cases of some rows alone."""
+    wanted = {case for row in rows for case in (row.base_case, row.case)}
+    return replace(planned, cases=tuple(case for case in planned.cases if case in wanted), refused=())
+
+
+def summarise(
+    first: Comparison, again: Comparison, records: Collection[Record], overhead: Overhead, spent_s: float
+) -> SelfTest:
+    """From the first comparison and that of what was flagged."""
+    confirmed = confirm(first, again)
+    flagged = sum(row.case.backend == SAME for row in first.flagged)
+    found = SelfTest(
+        identical=_rows(confirmed, SAME),
+        slower=_rows(confirmed, SLOWER),
+        alarms_unconfirmed=0,
+        lost=tuple(record for record in records if record.status != "ok"),
+        overhead=overhead,
+        spent_s=spent_s,
+    )
+    return replace(found, alarms_unconfirmed=flagged - found.false_alarms)
+
+
+def _rows(comparison: Comparison, backend: str) -> tuple[Row, ...]:
+    return tuple(row for row in comparison.rows if row.kind == "time" and row.case.backend == backend)
+
+
+def _measure(planned: Plan, plugins: Plugins, progress: Progress, folder: Path) -> RunResults:
+    suite = planned.suite
+    return run_plan(
+        planned,
+        plugins,
+        progress,
+        folder=folder,
+        command=["rnnbench", "doctor", "--self-test"],
+        plugin_files=[PLUGIN],
+        protocol=Protocol(rounds=suite.rounds, warm_s=WARM_S),
+    )
+
+
+def describe(case: Case) -> str:
+    """The network of a case in a few words."""
+    return f"{case.cell}, T {case.length}, B {case.batch}"

@@ -253,6 +253,34 @@ def init(
 
 
 @app.command()
+def doctor(
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Measure identical code, and +5 % time steps; minutes.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller self-test: 4 networks, not 20.")] = False,
+    backend: BackendOption = None,
+    plugin: PluginOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Keep what the self-test measures in this folder.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what on this machine disturbs measuring, what to do, and what size of change can be seen."""
+    from rnnbench.cli import doctor as examining
+
+    raise typer.Exit(
+        examining.doctor(
+            self_test=self_test,
+            quick=quick,
+            backends=_split(backend),
+            plugin_files=plugin or [],
+            out=out,
+            json=json,
+        )
+    )
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of suites, for editors."""
     from rnnbench.cli import looking

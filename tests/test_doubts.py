@@ -3,13 +3,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import synthetic
 
 from rnnbench.records import Curve, Score
+from rnnbench.results import create, open_run
 from rnnbench.results.doubts import drifting, with_doubts
-from rnnbench.results.reading import RunResults
+from rnnbench.results.reading import RunResults, read
 
 CASE = synthetic.case(length=50)
 
@@ -87,3 +89,11 @@ def test_drift_needs_a_trend_beyond_the_spread() -> None:
 def test_only_ok_records_have_doubts() -> None:
     record = synthetic.record(CASE, "diverged", score=learned((0.1, 0.1)))
     assert with_doubts(RunResults(synthetic.run(), (record,), ())).records == (record,)
+
+
+def test_who_opens_a_run_gets_its_doubts_and_the_files_stay_as_they_were(tmp_path: Path) -> None:
+    record = synthetic.record(CASE, score=learned((0.12, 0.13, 0.14)))
+    with create(tmp_path / "run", synthetic.run()) as writer:
+        writer.record(record)
+    assert [finding.word for finding in open_run(tmp_path / "run").records[0].findings] == ["below_baseline"]
+    assert read(tmp_path / "run").records == (record,)

@@ -85,13 +85,6 @@ class Plugins:
         added = (name for b, c, name in self.implementations if (b, c) == (backend, cell))
         return (*own, *sorted(added))
 
-    def broken_for(self, backend: str) -> BrokenPlugin | None:
-        """The broken plugin that would have given this backend, as far as its name tells."""
-        for plugin in self.broken:
-            if backend == plugin.name or plugin.distribution == f"rnnbench-{backend}":
-                return plugin
-        return None
-
 
 def discover(files: Sequence[str | Path] = (), *, entries: Iterable[EntryPoint] | None = None) -> Plugins:
     """Load every entry point of group ``rnnbench`` and the files of ``--plugin``.

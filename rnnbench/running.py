@@ -160,6 +160,7 @@ def _begun(plan: Plan, folder: Path, command: Sequence[str]) -> Run:
         environments={},
         unranked=tuple(name for name, task in plan.tasks.items() if not task.ranked),
         tasks_digest=digest_tasks(plan),
+        thresholds=suite.thresholds,
     )
 
 
@@ -171,6 +172,7 @@ def _begun_again(run: Run, plan: Plan) -> Run:
         rounds=suite.rounds,
         processes=suite.processes,
         budget_s=suite.budget_s,
+        thresholds=suite.thresholds,
         findings=tuple(finding for finding in run.findings if finding.word != "over_budget"),
     )
 

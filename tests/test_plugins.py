@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rnnbench.errors import PluginError, RequestError
+from rnnbench.offers import offers_of
 from rnnbench.plugins import BrokenPlugin, Origin, Plugins, availability, discover
 
 PRELUDE = """
@@ -137,8 +138,8 @@ def test_a_broken_plugin_is_kept_with_its_reason_and_stops_no_other(
     (broken,) = plugins.broken
     assert (broken.name, broken.distribution) == ("bad", "rnnbench-bad")
     assert broken.reason.startswith(reason)
-    assert plugins.broken_for("bad") == broken
-    assert plugins.broken_for("good") is None
+    assert offers_of(plugins).broken_for("bad") == broken
+    assert offers_of(plugins).broken_for("good") is None
 
 
 def test_a_plugin_breaks_as_a_whole(installed: Installed) -> None:

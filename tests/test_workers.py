@@ -22,7 +22,7 @@ import pytest
 from rnnbench.contracts import Batch, Settings
 from rnnbench.measuring import workers as workers_module
 from rnnbench.measuring.bench import _valid
-from rnnbench.measuring.launch import allowed_cores, choose_cores
+from rnnbench.measuring.launch import Environment, allowed_cores, choose_cores
 from rnnbench.measuring.log import Log
 from rnnbench.measuring.memory import HostPeak, resident_bytes
 from rnnbench.measuring.oom import count_oom_kills
@@ -246,28 +246,29 @@ def test_a_backend_that_does_not_open(
     assert not started[0].is_running()
 
 
+def interpreter(script: str) -> Environment:
+    return Environment(python=str(_script(script)))
+
+
 def test_a_worker_that_does_not_connect(
     started: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = threading.active_count()
-    monkeypatch.setattr(workers_module.sys, "executable", str(_script("echo 'bad interpreter'; exit 3")))
-    worker = Worker(key("toy"))
+    worker = Worker(key("toy"), environment=interpreter("echo 'bad interpreter'; exit 3"))
     with pytest.raises(WorkerDied, match="ended before it began: bad interpreter"):
         worker.open()
-    monkeypatch.setattr(workers_module.sys, "executable", str(_script("sleep 60")))
     monkeypatch.setattr(workers_module, "OPEN_LIMIT_S", 0.1)
-    worker = Worker(key("toy"))
+    worker = Worker(key("toy"), environment=interpreter("sleep 60"))
     with pytest.raises(WorkerDied, match="did not start within 0 s") as died:
         worker.open()
     assert died.value.status == "timeout"
     _wait_for(lambda: threading.active_count() == threads)
 
 
-def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers_module.sys, "executable", "/nonexistent/python")
+def test_a_worker_that_cannot_be_started() -> None:
     before = logs()
     with pytest.raises(Refused, match="no worker could be started") as refused:
-        Worker(key("toy"))
+        Worker(key("toy"), environment=Environment(python="/nonexistent/python"))
     assert refused.value.status == "failed"
     assert logs() == before
 

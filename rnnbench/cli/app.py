@@ -35,6 +35,10 @@ BudgetOption = Annotated[str, typer.Option("--budget", metavar="TIME", help='Suc
 PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a plugin from a file.")
 ]
+EnvOption = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME=PYTHON", help="Another interpreter, measured beside this one."),
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder of the run; default: ./results/<name>.")
 ]
@@ -79,6 +83,7 @@ def run(
     select: SelectOption = "",
     device: DeviceOption = "",
     budget: BudgetOption = "",
+    env: EnvOption = None,
     plugin: PluginOption = None,
     out: OutOption = None,
     resume: ResumeOption = None,
@@ -87,7 +92,7 @@ def run(
     """Measure a suite: prove the networks equal, time them in turns, train them, write a report."""
     from rnnbench.cli import measuring
 
-    request = _request(settings, backend, cell, select, device, budget, plugin)
+    request = _request(settings, backend, cell, select, device, budget, plugin, env)
     raise typer.Exit(measuring.run(suite, request, out=out, resume=resume, json=json, command=sys.argv[1:]))
 
 
@@ -100,13 +105,14 @@ def plan(
     select: SelectOption = "",
     device: DeviceOption = "",
     budget: BudgetOption = "",
+    env: EnvOption = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the cases of a suite, their number and a rough estimate of the time. Measures nothing."""
     from rnnbench.cli import measuring
 
-    request = _request(settings, backend, cell, select, device, budget, plugin)
+    request = _request(settings, backend, cell, select, device, budget, plugin, env)
     measuring.show_plan(suite, request, json=json)
 
 
@@ -121,6 +127,7 @@ def bench(
     processes: Annotated[int, typer.Option("--processes", help="Fresh processes; below 2 no interval.")] = 3,
     backend: BackendOption = None,
     device: DeviceOption = "",
+    env: EnvOption = None,
     plugin: PluginOption = None,
     save_suite: Annotated[
         Path | None, typer.Option("--save-suite", metavar="FILE", help="Write the suite that this is.")
@@ -135,7 +142,7 @@ def bench(
     text, options = measuring.bench_suite(
         cells or ["lstm"], batch, length, hidden, features, threads=threads, processes=processes
     )
-    request = _request(None, backend, None, "", device, "", plugin)
+    request = _request(None, backend, None, "", device, "", plugin, env)
     raise typer.Exit(
         measuring.bench(
             text,
@@ -296,6 +303,7 @@ def _request(
     device: str,
     budget: str,
     plugin: list[Path] | None,
+    env: list[str] | None,
 ) -> Any:
     from rnnbench.cli.measuring import Request
     from rnnbench.suite.overrides import Overrides
@@ -308,7 +316,7 @@ def _request(
         device=device,
         budget=budget,
     )
-    return Request(overrides, tuple(str(file) for file in plugin or ()))
+    return Request(overrides, tuple(str(file) for file in plugin or ()), tuple(env or ()))
 
 
 def _split(values: list[str] | None) -> tuple[str, ...]:

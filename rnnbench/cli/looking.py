@@ -17,6 +17,7 @@ from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.measuring import discover_plugins, say_error, write_new
 from rnnbench.cli.plain import plain
 from rnnbench.errors import RequestError, nearest
+from rnnbench.offers import offers_of
 from rnnbench.planning.checks import known_implementations
 from rnnbench.plugins import Plugins, availability, discover
 
@@ -59,7 +60,7 @@ def verify(
     plugins = discover_plugins(plugin_files)
     chosen_cells = _known("--cell", cells, plugins.cells)
     chosen_backends = _known("--backend", backends, plugins.backends)
-    _known("--implementation", implementations, known_implementations(plugins))
+    _known("--implementation", implementations, known_implementations([offers_of(plugins)]))
     console = open_console(stderr=True)
     verdicts = verify_all(
         plugins,

@@ -15,9 +15,14 @@ from rich.console import Console
 from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.plain import plain
 from rnnbench.errors import RequestError
+from rnnbench.measuring.interpreters import read_environments
+from rnnbench.measuring.launch import Environment
+from rnnbench.offers import Offers, offers_of
 from rnnbench.planning.estimating import estimate
 from rnnbench.planning.plan import Plan, check, needs_devices, plan
 from rnnbench.plugins import Plugins, discover
+from rnnbench.records import PRESENT
+from rnnbench.revisions import describe
 from rnnbench.suite.document import KeyPath
 from rnnbench.suite.loading import Suite, load_suite, parse_suite
 from rnnbench.suite.overrides import Overrides
@@ -32,11 +37,12 @@ class Request:
 
     overrides: Overrides
     plugin_files: tuple[str, ...]
+    envs: tuple[str, ...] = ()
 
 
 def show_plan(name: str, request: Request, *, json: bool) -> None:
     """Print the cases and the estimate."""
-    planned, _ = _plan(load_suite(name), request)
+    planned, _, _ = _plan(load_suite(name), request)
     seconds = estimate(planned)
     if json:
         cases = [asdict(case) | {"key": case.key} for case in planned.cases]
@@ -66,9 +72,11 @@ def run(
 ) -> int:
     """Measure a suite and return the exit status."""
     _refuse_two_folders(out, resume)
-    planned, plugins = _plan(load_suite(name), request)
+    planned, plugins, environments = _plan(load_suite(name), request)
     _refuse_nothing(planned)
-    return _measure(planned, plugins, request, out=out, resume=resume, json=json, command=command)
+    return _measure(
+        planned, plugins, environments, request, out=out, resume=resume, json=json, command=command
+    )
 
 
 def bench_suite(
@@ -122,11 +130,14 @@ def bench(
 ) -> int:
     """Measure the suite of ``bench_suite`` and return the exit status."""
     _refuse_two_folders(out, resume)
-    planned, plugins = _plan(parse_suite(text, name="bench", options=options), request)
+    suite = parse_suite(text, name="bench", options=options)
+    planned, plugins, environments = _plan(suite, request)
     _refuse_nothing(planned)
     if save_suite is not None and resume is None:
         write_new(save_suite, text)
-    return _measure(planned, plugins, request, out=out, resume=resume, json=json, command=command)
+    return _measure(
+        planned, plugins, environments, request, out=out, resume=resume, json=json, command=command
+    )
 
 
 def _refuse_two_folders(out: Path | None, resume: Path | None) -> None:
@@ -145,6 +156,7 @@ def _refuse_nothing(planned: Plan) -> None:
 def _measure(
     planned: Plan,
     plugins: Plugins,
+    environments: Sequence[Environment],
     request: Request,
     *,
     out: Path | None,
@@ -176,6 +188,7 @@ def _measure(
                 folder=folder,
                 command=["rnnbench", *command],
                 plugin_files=request.plugin_files,
+                environments=environments,
                 resume=resume is not None,
             )
         page = write(results, folder)
@@ -196,17 +209,34 @@ def _measure(
     return 6 if any(record.status in FAILED for record in results.records) else 0
 
 
-def _plan(suite: Suite, request: Request) -> tuple[Plan, Plugins]:
+def _plan(suite: Suite, request: Request) -> tuple[Plan, Plugins, Sequence[Environment]]:
     plugins = discover_plugins(request.plugin_files)
     devices = None
-    if needs_devices(suite, request.overrides):
+    asks = needs_devices(suite, request.overrides)
+    if asks:
         from rnnbench.running import ask_devices
 
         devices, reasons = ask_devices(plugins, request.plugin_files)
         for name, reason in reasons.items():
             say_error(f"{name} was not asked for its devices: {reason}")
-    planned = plan(suite, plugins, overrides=request.overrides, devices=devices)
-    return check(planned), plugins
+    environments: Sequence[Environment] = ()
+    offers = None
+    if request.envs:
+        environments = read_environments(request.envs, request.plugin_files, describe(Path.cwd()))
+        offers = {PRESENT: offers_of(plugins, devices)}
+        offers |= {each.name: _ask(each, devices=asks) for each in environments}
+    planned = plan(suite, plugins, overrides=request.overrides, devices=devices, offers=offers)
+    return check(planned), plugins, environments
+
+
+def _ask(environment: Environment, *, devices: bool) -> Offers:
+    from rnnbench.measuring.refusals import Refused
+    from rnnbench.running import ask_offers
+
+    try:
+        return ask_offers(environment, devices=devices)
+    except Refused as refused:
+        raise RequestError(refused.reason, where=f"--env {environment.name}={environment.python}") from None
 
 
 def discover_plugins(files: Sequence[str | Path]) -> Plugins:

@@ -18,6 +18,7 @@ from rnnbench.measuring.costing import Cost, cost_of_pass
 from rnnbench.measuring.environments import Environments
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.grouping import grouped
+from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.learning import learn
 from rnnbench.measuring.ledger import Ledger, Progress, WriteFailed
 from rnnbench.measuring.refusals import Refused, WorkerDied
@@ -47,11 +48,13 @@ def conduct(
     progress: Progress,
     *,
     protocol: Protocol,
-    plugin_files: Sequence[str] = (),
+    environments: Sequence[Environment],
     done: RunResults | None = None,
     keep: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Measure everything that is not in ``done`` yet. Every case has a record when this returns.
+
+    ``environments``: every one that a case of the plan names.
 
     ``keep`` is told what holds so far when a backend has opened, and when the sitting is cut short.
     Raises ``WriteFailed`` where results cannot be written any more, ``RequestError`` where a backend has
@@ -59,7 +62,7 @@ def conduct(
     """
     earlier = {} if done is None else done.run.environments
     ledger = Ledger(writer, progress, done)
-    conductor = _Conductor(plan, plugins, ledger, protocol, plugin_files, keep, earlier)
+    conductor = _Conductor(plan, plugins, ledger, protocol, environments, keep, earlier)
     try:
         conductor.conduct()
     except BaseException:
@@ -76,13 +79,14 @@ class _Conductor:
         plugins: Plugins,
         ledger: Ledger,
         protocol: Protocol,
-        plugin_files: Sequence[str],
+        environments: Sequence[Environment],
         keep: Callable[[Outcome], None],
         earlier: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self._environments = Environments([worker_key(case) for case in plan.cases], earlier)
+        planned = [worker_key(case) for case in plan.cases]
+        self._environments, self._beside = Environments(planned, earlier, environments), environments
         self._plan, self._plugins, self._ledger, self._keep = plan, plugins, ledger, keep
-        self._protocol, self._plugin_files = protocol, plugin_files
+        self._protocol = protocol
         self._budget = Budget(plan.suite.budget_s)
         self._begun = time.monotonic()
         self._stations: dict[str, Station] = {}
@@ -260,7 +264,8 @@ class _Conductor:
         self._findings.append(Finding("over_budget", f"{what}: {self._over_budget()}"))
 
     def _workers(self) -> Workers:
-        return Workers(self._plugin_files, tuple(self._plan.suite.tasks.values()), opened=self._opened)
+        tasks = tuple(self._plan.suite.tasks.values())
+        return Workers((), tasks, environments=self._beside, opened=self._opened)
 
     def _floor(self, workers: Workers, gate: Gate | None) -> Floor:
         floor = Floor(workers, gate, self._plugins.cells, self._plan.tasks, self._protocol)

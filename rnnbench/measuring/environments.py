@@ -6,14 +6,22 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from rnnbench.errors import RequestError
+from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.workers import WorkerKey
 
 
 class Environments:
     """One for each worker of a plan; a resumed run's must have the versions that it was begun with."""
 
-    def __init__(self, planned: Collection[WorkerKey], earlier: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        planned: Collection[WorkerKey],
+        earlier: Mapping[str, Mapping[str, Any]],
+        environments: Collection[Environment] = (),
+    ) -> None:
+        """``environments``: those of ``planned``, for what is known of them without asking a worker."""
         self._names = name_workers(planned)
+        self._environments = {each.name: each for each in environments}
         self._earlier = earlier
         self._known: dict[str, Mapping[str, Any]] = {}
 
@@ -41,7 +49,9 @@ class Environments:
             )
         first = name not in self._known
         facts = {"device": settings.device, "dtype": settings.dtype, "threads": settings.threads}
-        self._known.setdefault(name, {**opened, **facts})
+        environment = self._environments.get(key.env, Environment())
+        where = {"env": key.env, "executable": environment.python, "revision": environment.revision}
+        self._known.setdefault(name, {**opened, "backend": key.backend, **facts, **where})
         return first
 
 
@@ -49,16 +59,17 @@ def name_workers(keys: Collection[WorkerKey]) -> dict[WorkerKey, str]:
     """The backend's name; where a backend has several workers, with that in which they differ."""
     names = {}
     for key in keys:
-        others = [other.settings for other in keys if other.backend == key.backend]
+        others = [other for other in keys if other.backend == key.backend]
         mine = key.settings
         differing = [
             text
-            for fact, text in (
-                ("device", mine.device),
-                ("dtype", mine.dtype),
-                ("threads", f"threads {mine.threads}"),
+            for text, values in (
+                (key.env, {other.env for other in others}),
+                (mine.device, {other.settings.device for other in others}),
+                (mine.dtype, {other.settings.dtype for other in others}),
+                (f"threads {mine.threads}", {other.settings.threads for other in others}),
             )
-            if len({getattr(other, fact) for other in others}) > 1
+            if len(values) > 1
         ]
         names[key] = ", ".join([key.backend, *differing])
     return names

@@ -6,9 +6,14 @@ Nothing here loads NumPy: a thread pool keeps the cores that it was born on, so 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
+
+from rnnbench.records import PRESENT
 
 ADDRESS_VARIABLE = "RNNBENCH_WORKER_ADDRESS"
 KEY_VARIABLE = "RNNBENCH_WORKER_KEY"
@@ -16,10 +21,30 @@ CORES_VARIABLE = "RNNBENCH_WORKER_CORES"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def launch_environment(address: str, authkey: bytes, threads: int, cores: Sequence[int]) -> Mapping[str, str]:
-    """The environment of a worker that is to call ``address``."""
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where cases are computed: an interpreter with its packages, and what is laid over them.
+
+    ``paths`` come first where it imports from; ``plugin_files`` are loaded as of ``--plugin``. ``revision``:
+    the commit of the project that is measured, as ``revisions.describe`` says it.
+    """
+
+    name: str = PRESENT
+    python: str = sys.executable
+    paths: tuple[str, ...] = ()
+    plugin_files: tuple[str, ...] = ()
+    revision: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def launch_variables(
+    address: str, authkey: bytes, threads: int, cores: Sequence[int], paths: Sequence[str] = ()
+) -> Mapping[str, str]:
+    """Environment variables of a worker that is to call ``address``; it imports from ``paths`` first."""
+    inherited = os.environ.get("PYTHONPATH")
+    path = [*paths, *([inherited] if inherited else [])]
     return {
         **os.environ,
+        **({"PYTHONPATH": os.pathsep.join(path)} if path else {}),
         **{name: str(threads) for name in _THREAD_VARIABLES},
         # a pool that spins while it waits would compute in other workers' turns
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -16,6 +16,9 @@ import numpy as np
 
 Message = dict[str, Any]
 
+WIRE = 2
+"""Version of the requests that a conductor sends; a worker of another environment must know the same."""
+
 _ARRAY = "__array__"
 _DTYPES = ("float32", "float64", "int32", "int64", "bool")
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Any
 
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.measuring.bench import open_bench
-from rnnbench.measuring.protocol import Message, decode, encode
+from rnnbench.measuring.protocol import WIRE, Message, decode, encode
+from rnnbench.offers import offers_of
+from rnnbench.plugins import discover
+from rnnbench.records import PROTOCOL
 
 _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (Unsupported, "unsupported"),
@@ -34,7 +40,7 @@ def serve(connection: Connection, pinned: list[int]) -> None:
         handlers.update(bench.handlers())
         return {**opened, "pinned": pinned}
 
-    handlers["open"] = open_
+    handlers |= {"hello": hello, "offers": list_offers, "open": open_}
     while True:
         since, cpu_s = time.perf_counter(), time.process_time()
         try:
@@ -52,6 +58,19 @@ def serve(connection: Connection, pinned: list[int]) -> None:
             traceback.clear_frames(error.__traceback__)
             reply = encode({**describe_error(error), "idle": idle})
         connection.send_bytes(reply)
+
+
+def hello() -> Message:
+    """Whether this interpreter's rnnbench and the conductor's understand each other."""
+    versions = {"rnnbench": version("rnnbench"), "python": platform.python_version()}
+    return {"wire": WIRE, "protocol": PROTOCOL, **versions}
+
+
+def list_offers(plugin_files: list[str]) -> Message:
+    """What this interpreter has; its frameworks are not imported."""
+    offers = offers_of(discover(plugin_files))
+    backends = {name: asdict(offer) for name, offer in offers.backends.items()}
+    return {"backends": backends, "broken": [asdict(plugin) for plugin in offers.broken]}
 
 
 def describe_error(error: Exception) -> Message:

@@ -47,7 +47,8 @@ def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
 
 def worker_key(case: Case) -> WorkerKey:
     """The worker that a case needs."""
-    return WorkerKey(case.backend, Settings(device=case.device, dtype=case.dtype, threads=case.threads))
+    settings = Settings(device=case.device, dtype=case.dtype, threads=case.threads)
+    return WorkerKey(case.backend, settings, case.env)
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Station:
     spec: NetworkSpec
     cores: int = 0
     path: str = ""
+    step_path: str = ""
     parameters: int | None = None
     parity: Parity | None = None
     phases: dict[str, float] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Station:
             status=status,
             reason=reason,
             path=self.path,
+            step_path=self.step_path,
             parameters=self.parameters,
             parity=self.parity,
             phases=dict(self.phases),
@@ -184,7 +187,8 @@ class Floor:
         try:
             with refusing():
                 task = self._tasks[case.task].prepare(case.length)
-                probe = self._gate.probe(worker, station.spec, case.implementation, limit_s)
+                steps = "stream" in case.measure
+                probe = self._gate.probe(worker, station.spec, case.implementation, limit_s, steps=steps)
                 check = self._gate.check(worker, case.key, case, station.spec, task, limit_s)
         except WorkerDied:
             self._workers.forget(worker.key)
@@ -253,6 +257,7 @@ class Floor:
         first = self.ask(station, "first", id=station.case.key, phase=phase)
         station.phases.setdefault(f"first_{phase}_s", first["seconds"])
         station.path = first["path"]
+        station.step_path = first.get("step_path", station.step_path)
 
 
 def timed_phases(case: Case) -> list[Measure]:

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -22,14 +21,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import rnnbench
 from rnnbench.contracts import Settings, TaskDeclaration
 from rnnbench.measuring.descendants import end_descendants
-from rnnbench.measuring.launch import choose_cores, launch_environment
+from rnnbench.measuring.launch import Environment, choose_cores, launch_variables
 from rnnbench.measuring.log import Log
 from rnnbench.measuring.oom import count_oom_kills
-from rnnbench.measuring.protocol import Message, decode, encode
+from rnnbench.measuring.protocol import WIRE, Message, decode, encode
 from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death
 from rnnbench.measuring.replies import check_reply, receive
+from rnnbench.records import PRESENT, PROTOCOL
 
 OPEN_LIMIT_S = 180.0
 """A framework that has not opened by then never will; TensorFlow's first import may take 30 s."""
@@ -39,6 +40,8 @@ _DEATH_LIMIT_S = 10.0
 _IDLE_LEAST_S = 0.05
 """A shorter wait says nothing about what a process does while it waits."""
 
+_PRESENT = Environment()
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerKey:
@@ -46,10 +49,13 @@ class WorkerKey:
 
     backend: str
     settings: Settings
+    env: str = PRESENT
 
 
 class Worker:
     """One child process. ``open`` it first; ``opened`` is then what it said of its environment.
+
+    ``connect`` alone is for questions that need no backend.
 
     ``idle_cpu_share`` is the largest part of a core that it has used while it waited for a request.
     Only ``end`` may be called from another thread.
@@ -59,7 +65,7 @@ class Worker:
         self,
         key: WorkerKey,
         *,
-        plugin_files: Sequence[str] = (),
+        environment: Environment = _PRESENT,
         tasks: Sequence[TaskDeclaration] = (),
         pinned: bool = True,
     ) -> None:
@@ -69,13 +75,14 @@ class Worker:
         """
         self.key = key
         self.opened: Message = {}
+        self._environment = environment
         self.idle_cpu_share = 0.0
         self._stopped = self._ended = False
         self._connection: Connection | None = None
         self._request = {
             "backend": key.backend,
             "settings": asdict(key.settings),
-            "plugin_files": [str(Path(file).resolve()) for file in plugin_files],
+            "plugin_files": absolute(environment.plugin_files),
             "tasks": [asdict(task) for task in tasks],
         }
         self._oom_kills = count_oom_kills()
@@ -88,9 +95,13 @@ class Worker:
                 threads = key.settings.threads
                 self._process = subprocess.Popen(
                     # -P: a file of the user's that is called numpy.py must not stand in for NumPy
-                    [sys.executable, "-P", "-m", "rnnbench.measuring.worker"],
-                    env=launch_environment(
-                        str(self._listener.address), authkey, threads, choose_cores(threads) if pinned else ()
+                    [environment.python, "-P", "-m", "rnnbench.measuring.worker"],
+                    env=launch_variables(
+                        str(self._listener.address),
+                        authkey,
+                        threads,
+                        choose_cores(threads) if pinned else (),
+                        environment.paths,
                     ),
                     stdin=subprocess.DEVNULL,
                     stdout=self._log.writer,
@@ -104,15 +115,43 @@ class Worker:
             opened.pop_all()
 
     def open(self) -> None:
-        """Wait for the process and open the backend in it. Raises Refused or WorkerDied; it is gone then."""
+        """Connect, and open the backend in the process. Raises Refused or WorkerDied; it is gone then."""
+        facts = self.connect()
+        try:
+            self.opened = {**self.ask("open", OPEN_LIMIT_S, **self._request), **facts}
+        except BaseException:
+            self.kill()
+            raise
+
+    def connect(self) -> Message:
+        """Wait for the process; the versions of its rnnbench and Python. Raises Refused or WorkerDied."""
         try:
             self._connection = self._accept()
-            self.opened = self.ask("open", OPEN_LIMIT_S, **self._request)
+            facts = self.ask("hello", OPEN_LIMIT_S)
+            spoken, measured = facts.pop("wire", None), facts.pop("protocol", None)
+            if (spoken, measured) != (WIRE, PROTOCOL):
+                raise Refused("skipped", self._stranger(f"rnnbench {facts.get('rnnbench', '?')}"))
+            return facts
+        except WorkerDied:
+            self.kill()
+            raise
+        except Refused as refused:
+            self.kill()
+            if "hello" in refused.reason:  # an rnnbench that does not know the question
+                raise Refused("skipped", self._stranger("another rnnbench")) from None
+            raise
         except BaseException:
             self.kill()
             raise
         finally:
             self._listener.close()
+
+    def _stranger(self, has: str) -> str:
+        environment = self._environment
+        return (
+            f"environment {environment.name} has {has}, which measures otherwise than {rnnbench.__version__} "
+            f"here. Install the same: {environment.python} -m pip install rnnbench=={rnnbench.__version__}"
+        )
 
     def ask(self, do: str, limit_s: float, **request: Any) -> Message:
         """Send one request and wait for its reply; at ``limit_s`` the process is killed.
@@ -244,12 +283,17 @@ class Workers:
         plugin_files: Sequence[str],
         tasks: Sequence[TaskDeclaration],
         *,
+        environments: Sequence[Environment] = (),
         pinned: bool = True,
         opened: Callable[[WorkerKey, Message], None] = lambda key, opened: None,
     ) -> None:
-        """``opened`` is told what each worker says of itself, before it is asked anything else."""
+        """``environments`` are those beside the present one, which has ``plugin_files``.
+
+        ``opened`` is told what each worker says of itself, before it is asked anything else.
+        """
         self._opened = opened
-        self._plugin_files = plugin_files
+        present = Environment(plugin_files=tuple(plugin_files))
+        self._environments = {each.name: each for each in (present, *environments)}
         self._pinned = pinned
         self._tasks = tasks
         self._living: dict[WorkerKey, Worker] = {}
@@ -273,7 +317,8 @@ class Workers:
             raise self._failed[key].with_traceback(None)
         if key not in self._living:
             try:
-                worker = Worker(key, plugin_files=self._plugin_files, tasks=self._tasks, pinned=self._pinned)
+                environment = self._environments[key.env]
+                worker = Worker(key, environment=environment, tasks=self._tasks, pinned=self._pinned)
                 self._living[key] = worker
                 if self._aborted:
                     worker.end()
@@ -298,6 +343,11 @@ class Workers:
         self._aborted = True
         for worker in list(self._living.values()):
             worker.end()
+
+
+def absolute(files: Sequence[str]) -> list[str]:
+    """Paths of files as a process in another folder needs them."""
+    return [str(Path(file).resolve()) for file in files]
 
 
 def stop_all(workers: Collection[Worker]) -> None:

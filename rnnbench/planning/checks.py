@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 
 from rnnbench.contracts import Task
-from rnnbench.errors import PluginError, nearest
+from rnnbench.errors import nearest
+from rnnbench.offers import Offers
 from rnnbench.planning.provisions import IMPLEMENTATIONS
 from rnnbench.plugins import FIRST_PARTY, Plugins
 from rnnbench.suite.format import shown
@@ -32,14 +33,14 @@ def all_tasks(suite: Suite, plugins: Plugins) -> dict[str, Task]:
     return tasks
 
 
-def check_names(suite: Suite, plugins: Plugins, tasks: Collection[str]) -> None:
+def check_names(suite: Suite, plugins: Plugins, tasks: Collection[str], offers: Collection[Offers]) -> None:
     """Raise ``RequestError`` for the first task, cell, backend or implementation that nobody gives."""
-    broken = {plugin.name for plugin in plugins.broken}
+    broken = {plugin.name for each in offers for plugin in each.broken}
     known: dict[str, Collection[str]] = {
         "task": tasks,
         "cell": plugins.cells,
-        "backend": {*plugins.backends, *FIRST_PARTY, *broken},
-        "implementation": known_implementations(plugins),
+        "backend": {*FIRST_PARTY, *broken, *(name for each in offers for name in each.backends)},
+        "implementation": known_implementations(offers),
     }
     for row in (suite.axes, *suite.include, *suite.exclude):
         for axis in known:
@@ -83,16 +84,13 @@ def check_score_on(suite: Suite, plugins: Plugins, planned: Collection[str]) -> 
             raise suite.error(("defaults", "score_on", index), message)
 
 
-def known_implementations(plugins: Plugins) -> set[str]:
-    """Every name that a plugin at hand offers or a suite may use without one."""
-    names = {*IMPLEMENTATIONS, *(name for _, _, name in plugins.implementations)}
-    for backend in plugins.backends:
-        for cell in plugins.cells:
-            try:
-                names.update(plugins.implementations_of(backend, cell))
-            except PluginError:
-                continue  # its cases are refused with this error as the reason
-    return names
+def known_implementations(offers: Collection[Offers]) -> set[str]:
+    """Every name that an environment offers or a suite may use without one."""
+    backends = [offer for each in offers for offer in each.backends.values()]
+    return {
+        *IMPLEMENTATIONS,
+        *(name for b in backends for names in b.implementations.values() for name in names),
+    }
 
 
 def _no(axis: str, name: object, known: Collection[str], plugins: Plugins) -> str:

@@ -6,17 +6,18 @@ framework, never opens a device, and never reads the data of a task (``check`` d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any, NamedTuple
 
 from rnnbench.contracts import Task
 from rnnbench.errors import RequestError, Unavailable, nearest
+from rnnbench.offers import Offers, offers_of
 from rnnbench.planning.checks import all_tasks, check_excluded, check_names, check_score_on, check_size
-from rnnbench.planning.provisions import Devices, Provider
-from rnnbench.plugins import Plugins, availability
-from rnnbench.records import Case, Status
+from rnnbench.planning.provisions import Provider
+from rnnbench.plugins import Plugins
+from rnnbench.records import PRESENT, Case, Status
 from rnnbench.suite.format import AXES
 from rnnbench.suite.loading import Row, Suite, Value, Values
 from rnnbench.suite.overrides import Overrides, override
@@ -50,9 +51,14 @@ class Plan:
 
 
 def plan(
-    suite: Suite, plugins: Plugins, *, overrides: Overrides | None = None, devices: Devices | None = None
+    suite: Suite,
+    plugins: Plugins,
+    *,
+    overrides: Overrides | None = None,
+    devices: Mapping[str, tuple[str, ...]] | None = None,
+    offers: Mapping[str, Offers] | None = None,
 ) -> Plan:
-    """All cases of a suite. Cases that are compared stand together: backends vary fastest.
+    """All cases of a suite. Cases that are compared stand together: environments and backends vary fastest.
 
     ``exclude`` takes cases out of the product of ``axes``; ``include`` rows are added after it.
 
@@ -61,20 +67,27 @@ def plan(
     or a backend left out) both words are read as cpu, which ``Plan.assumed`` says, and a device that is
     named stays for the worker to find or refuse. ``needs_devices`` tells beforehand whether to ask.
 
+    ``offers``: environment -> what it has; every case is planned in each. Without it there is the present
+    one, with ``plugins`` and ``devices``. Cells and tasks are always those of ``plugins``.
+
     Raises ``RequestError``, located in the suite or at the command-line option, for a name that does not
     exist, for settings that contradict each other, and where no case is left.
     """
     overrides = overrides or Overrides()
     suite = override(suite, overrides)
     tasks = all_tasks(suite, plugins)
-    check_names(suite, plugins, tasks)
-    rows = [(row, _complete(suite, row, plugins, tasks)) for row in (suite.axes, *suite.include)]
+    if offers is None:
+        offers = {PRESENT: offers_of(plugins, devices)}
+    check_names(suite, plugins, tasks, offers.values())
+    installed = _installed(offers.values())
+    asked = (suite.axes, *suite.include)
+    rows = [(row, _complete(suite, row, plugins, tasks, installed)) for row in asked]
     check_excluded(suite, rows[0][1])
     check_size(suite, [values for _, values in rows])
-    provider = Provider(plugins, devices or {})
+    providers = {env: Provider(each, env) for env, each in offers.items()}
     kept: dict[str, tuple[Row, Refused]] = {}
     for row, values in rows:
-        for planned in _expand(suite, values, provider):
+        for planned in _expand(suite, values, providers):
             if row is suite.axes and _is_excluded(planned.case, suite):
                 continue
             key = planned.case.key
@@ -96,7 +109,7 @@ def plan(
         cases=tuple(planned.case for _, planned in selected if planned.status == "ok"),
         refused=tuple(planned for _, planned in selected if planned.status != "ok"),
         tasks=tasks,
-        assumed=provider.assumed,
+        assumed=tuple(dict.fromkeys(word for each in providers.values() for word in each.assumed)),
         lengths=lengths,
     )
 
@@ -135,7 +148,9 @@ def _at(case: Case) -> tuple[str, int]:
     return case.task, case.length
 
 
-def _complete(suite: Suite, row: Row, plugins: Plugins, tasks: Mapping[str, Task]) -> Values:
+def _complete(
+    suite: Suite, row: Row, plugins: Plugins, tasks: Mapping[str, Task], installed: tuple[str, ...]
+) -> Values:
     """Every axis of a row: its own values, else those of axes, of defaults, or of a case."""
     values: dict[str, tuple[Value, ...]] = {
         **{axis: (_CASE_DEFAULTS[axis],) for axis in _PLAIN if axis not in ("task", "length", "cell")},
@@ -151,29 +166,30 @@ def _complete(suite: Suite, row: Row, plugins: Plugins, tasks: Mapping[str, Task
         if axis not in values:
             raise suite.error((*row.path, axis), f"is missing. {said}")
     if "backend" not in values:
-        values["backend"] = _installed(suite, plugins)
+        if not installed:
+            message = "no backend is installed. Install one with: pip install rnnbench-torch"
+            raise suite.error(("axes", "backend"), message)
+        values["backend"] = installed
     return values
 
 
-def _installed(suite: Suite, plugins: Plugins) -> tuple[str, ...]:
-    backends = plugins.backends
-    installed = tuple(name for name in backends if availability(backends[name])[0] is not None)
-    if not installed:
-        message = "no backend is installed. Install one with: pip install rnnbench-torch"
-        raise suite.error(("axes", "backend"), message)
-    return installed
+def _installed(offers: Iterable[Offers]) -> tuple[str, ...]:
+    names = [name for each in offers for name, it in each.backends.items() if it.version is not None]
+    return tuple(dict.fromkeys(names))
 
 
-def _expand(suite: Suite, values: Values, provider: Provider) -> Iterator[Refused]:
+def _expand(suite: Suite, values: Values, providers: Mapping[str, Provider]) -> Iterator[Refused]:
     for combination in product(*(values[axis] for axis in _PLAIN)):
         plain: dict[str, Any] = dict(zip(_PLAIN, combination, strict=True))
-        for backend in values["backend"]:
-            for it in provider.provide(backend, plain["cell"], values["implementation"], values["device"]):
+        for backend, env in product(values["backend"], providers):
+            asked = values["implementation"], values["device"]
+            for it in providers[env].provide(backend, plain["cell"], *asked):
                 case = Case(
                     **plain,
                     backend=it.backend,
                     implementation=it.implementation,
                     device=it.device,
+                    env=env,
                     train=suite.train,
                     measure=suite.measure,
                 )

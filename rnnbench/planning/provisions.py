@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rnnbench.errors import PluginError
-from rnnbench.plugins import Plugins, availability
-from rnnbench.records import Status
+from rnnbench.offers import Offers
+from rnnbench.records import PRESENT, Status
 
 IMPLEMENTATIONS = ("native", "portable", "compiled", "scan")
 """Names that a suite may use although no plugin at hand offers them."""
-
-Devices = Mapping[str, tuple[str, ...]]
-"""Backend -> the devices that it reports."""
 
 _Refusal = tuple[Status, str]
 
@@ -30,11 +26,11 @@ class Provision:
 
 
 class Provider:
-    """Answers once for each backend and cell, and remembers: plans ask the same thousands of times."""
+    """Answers for an environment, once for each backend and cell: plans ask the same thousands of times."""
 
-    def __init__(self, plugins: Plugins, devices: Devices) -> None:
-        self._plugins = plugins
-        self._devices = devices
+    def __init__(self, offers: Offers, env: str = PRESENT) -> None:
+        self._offers = offers
+        self._where = "" if env == PRESENT else f"in environment {env}: "
         self._answers: dict[tuple[object, ...], tuple[Provision, ...]] = {}
         self._assumed: dict[str, None] = {}
 
@@ -50,7 +46,7 @@ class Provider:
         key = backend, cell, implementations, devices
         if key not in self._answers:
             self._answers[key] = tuple(
-                Provision(backend, name, device, *(refusal or no_device or ("ok", "")))
+                Provision(backend, name, device, *self._located(refusal or no_device))
                 for name, refusal in self._implementations(backend, cell, implementations)
                 for device, no_device in self._resolve(backend, devices)
             )
@@ -61,14 +57,14 @@ class Provider:
     ) -> Iterator[tuple[str, _Refusal | None]]:
         absent = self._absence(backend)
         unknown = asked or IMPLEMENTATIONS[:1]
-        if backend not in self._plugins.backends:
+        if backend not in self._offers.backends:
             yield from ((name, absent) for name in unknown)
             return
-        try:
-            offered = self._plugins.implementations_of(backend, cell)
-        except PluginError as error:
-            yield from ((name, ("failed", str(error))) for name in unknown)
+        offer = self._offers.backends[backend]
+        if cell in offer.errors:
+            yield from ((name, ("failed", offer.errors[cell])) for name in unknown)
             return
+        offered = offer.implementations.get(cell, ())
         for name in asked or offered[:1] or ("portable",):
             if name in offered:
                 yield name, absent
@@ -80,16 +76,21 @@ class Provider:
                 )
 
     def _absence(self, backend: str) -> _Refusal | None:
-        if backend in self._plugins.backends:
-            version, reason = availability(self._plugins.backends[backend])
-            return None if version is not None else ("skipped", reason)
-        broken = self._plugins.broken_for(backend)
+        if backend in self._offers.backends:
+            offer = self._offers.backends[backend]
+            return None if offer.version is not None else ("skipped", offer.reason)
+        broken = self._offers.broken_for(backend)
         if broken is not None:
             return "failed", f"plugin {broken.distribution} is broken: {broken.reason}"
         return "skipped", f'"{backend}" is not installed. Install it with: pip install rnnbench-{backend}'
 
+    def _located(self, refusal: _Refusal | None) -> _Refusal:
+        if refusal is None:
+            return "ok", ""
+        return refusal[0], self._where + refusal[1]
+
     def _resolve(self, backend: str, asked: tuple[str, ...]) -> Iterator[tuple[str, _Refusal | None]]:
-        known = self._devices.get(backend)
+        known = self._offers.devices.get(backend)
         resolved: dict[str, _Refusal | None] = {}
         for word in asked:
             if word in ("auto", "all") and known is None:

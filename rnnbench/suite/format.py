@@ -57,6 +57,10 @@ def _positive(high: float, about: str) -> Setting:
     return Setting(Annotated[float, Field(gt=0, le=high)], bounds, about)
 
 
+def _share(about: str) -> Setting:
+    return Setting(Annotated[float, Field(ge=0, le=10)], "a share from 0 to 10, 0.01 for 1 %", about)
+
+
 def _word(about: str, *words: str) -> Setting:
     allowed = f"{', '.join(words[:-1])} or {words[-1]}"
     schema = Field(json_schema_extra={"enum": [*words]})
@@ -128,6 +132,16 @@ RUN: Mapping[str, Setting] = {
     "processes": _whole(1, 100, "fresh processes; with 1 there is no interval"),
 }
 
+THRESHOLDS: Mapping[str, Setting] = {
+    "regression": _share("slower by more, with the whole 99 % interval, is a regression"),
+    "improvement": _share("faster by more, with the whole interval, is an improvement"),
+    "unchanged": _share("slower by less, with the whole interval, is unchanged"),
+    "stored": _share("runs may differ by this where it is not known how much they do"),
+    "peak_bytes": _share("peak memory may grow by this"),
+    "score": _share("a score may fall by this share of the way from chance to perfect"),
+}
+"""How large a difference counts; shares, 0.01 is 1 %."""
+
 _LISTS: Mapping[str, str] = {
     "measure": f"a list of {', '.join(MEASURES)}",
     "score_on": "fastest, all, or a list of backends",
@@ -166,6 +180,15 @@ _measure = _word("what is measured", *MEASURES)
 _axes: Any = create_model("Axes", __config__=_CONFIG, **_fields(AXES, several=True))
 _row: Any = create_model("Row", __config__=_CONFIG, **_fields(AXES, several=True))
 _train: Any = create_model("Train", __config__=_CONFIG, **_fields(TRAIN))
+_special: Any = create_model(
+    "Special", __config__=_CONFIG, **_fields(AXES, several=True), **_fields(THRESHOLDS)
+)
+_thresholds: Any = create_model(
+    "Thresholds",
+    __config__=_CONFIG,
+    **_fields(THRESHOLDS),
+    cases=(list[_special], Field(default=[], description="other thresholds for some cases; the last holds")),
+)
 _defaults: Any = create_model(
     "Defaults",
     __config__=_CONFIG,
@@ -193,6 +216,7 @@ class SuiteFormat(BaseModel):
     include: list[_row] = Field(
         default=[], description="further cases; a row inherits the axes it does not name"
     )
+    thresholds: _thresholds = Field(default=None, description="how large a difference counts in compare")
     budget: Annotated[str, Field(pattern=_BUDGET)] | None = Field(
         default=None, description="wall time for the whole run, such as 30 min, 90 s, 2 h"
     )
@@ -206,6 +230,8 @@ SECTIONS: Mapping[str, str] = {
     "train": "a mapping from keys to values",
     "exclude": "a list of mappings from axes to values",
     "include": "a list of mappings from axes to values",
+    "thresholds": "a mapping from thresholds to shares",
+    "cases": "a list of mappings from axes to values and from thresholds to shares",
     "budget": "a time such as 30 min, 90 s or 2 h",
 }
 
@@ -239,7 +265,7 @@ def explain(error: ErrorDetails, document: Document) -> RequestError:
         message = f"{shown(given)} is not allowed. Give a mapping with kind and the options of that kind."
         return located(document, path, message)
     key = next(part for part in reversed(path) if isinstance(part, str))
-    setting = {**AXES, **TRAIN, **RUN, "measure": _measure}.get(key)
+    setting = {**AXES, **TRAIN, **RUN, **THRESHOLDS, "measure": _measure}.get(key)
     allowed = setting.allowed if setting else _LISTS.get(key) or SECTIONS[key]
     message = f"{shown(given)} is not allowed. Give {allowed}."
     if isinstance(given, list) and path[:1] == ("defaults",) and key in AXES:
@@ -287,7 +313,10 @@ def _unknown(path: KeyPath) -> str:
     if not above and key in _defaults.model_fields:
         home = f"axes.{key} or defaults.{key}" if key in AXES else f"defaults.{key}"
         return f"unknown key here. It belongs in {home}"
-    levels: dict[Any, Any] = {"axes": AXES, "include": AXES, "exclude": AXES, "train": TRAIN}
+    levels: dict[Any, Any] = {
+        "axes": AXES, "include": AXES, "exclude": AXES, "train": TRAIN,
+        "thresholds": {**THRESHOLDS, "cases": None}, "cases": {**AXES, **THRESHOLDS},
+    }  # fmt: skip
     section = next((part for part in reversed(above) if part in levels), None)
     known = levels[section] if section else _defaults.model_fields if above else SuiteFormat.model_fields
     return f"unknown key. {nearest(key, known)}"

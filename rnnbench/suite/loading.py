@@ -18,7 +18,17 @@ from rnnbench.errors import RequestError, nearest
 from rnnbench.records import Measure, Train
 from rnnbench.suite.declarations import read_declaration
 from rnnbench.suite.document import Document, KeyPath, parse_document, read_document
-from rnnbench.suite.format import AXES, RUN, SuiteFormat, explain, located, read_budget, where
+from rnnbench.suite.format import (
+    AXES,
+    RUN,
+    THRESHOLDS,
+    SuiteFormat,
+    explain,
+    located,
+    read_budget,
+    where,
+)
+from rnnbench.thresholds import Bounds, Special, Thresholds
 
 _MEASURE: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")
 
@@ -54,6 +64,7 @@ class Suite:
     score_on: Literal["fastest", "all"] | tuple[str, ...] = "fastest"
     exclude: tuple[Row, ...] = ()
     include: tuple[Row, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)
     budget_s: float | None = None
     tasks: Mapping[str, TaskDeclaration] = field(default_factory=dict)
     document: Document = field(default_factory=lambda: Document({}, {}), compare=False, repr=False)
@@ -152,6 +163,7 @@ def build_suite(document: Document, *, name: str, folder: Path) -> Suite:
         defaults=given,
         exclude=tuple(_rows("exclude", model.exclude, document)),
         include=tuple(_rows("include", model.include, document)),
+        thresholds=_thresholds(model.thresholds, document),
         budget_s=read_budget(model.budget, document),
         tasks={task: read_declaration(task, model.tasks[task], document, folder) for task in model.tasks},
         document=document,
@@ -175,6 +187,21 @@ def _rows(section: str, models: list[BaseModel], document: Document) -> Iterator
         if not model.model_fields_set:
             raise located(document, (section, index), f"names no axis. {nearest('', AXES)}")
         yield Row((section, index), _tuples(_given(model)))
+
+
+def _thresholds(model: Any, document: Document) -> Thresholds:
+    given = _given(model)
+    rows = []
+    for index, row in enumerate(given.pop("cases", ())):
+        values = _given(row)
+        cases = {key: tuple(values[key]) for key in values if key in AXES}
+        bounds = {key: values[key] for key in values if key in THRESHOLDS}
+        for found, what, known in ((cases, "axis", AXES), (bounds, "threshold", THRESHOLDS)):
+            if not found:
+                message = f"names no {what}. {nearest('', known)}"
+                raise located(document, ("thresholds", "cases", index), message)
+        rows.append(Special(cases, bounds))
+    return Thresholds(Bounds(**given), tuple(rows))
 
 
 def _score_on(names: list[str], document: Document) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -44,6 +44,13 @@ def dump_suite(suite: Suite) -> str:
     for section, rows in (("exclude", suite.exclude), ("include", suite.include)):
         if rows:
             lines += [f"{section}:", *(f"  - {_inline(row.values)}" for row in rows)]
+    lines += [
+        "thresholds:",
+        *(f"  {name}: {_inline(share)}" for name, share in asdict(suite.thresholds.bounds).items()),
+    ]
+    if suite.thresholds.special:
+        rows_of_cases = (_inline({**row.cases, **row.bounds}) for row in suite.thresholds.special)
+        lines += ["  cases:", *(f"    - {row}" for row in rows_of_cases)]
     if suite.budget_s is not None:
         lines.append(f"budget: {_plain_number(suite.budget_s)} s")
     return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ import pytest
 
 from rnnbench.records import STATUSES
 from rnnbench.suite.format import AXES, RUN, TRAIN, SuiteFormat
-from rnnbench.suite.writing import schema
+from rnnbench.suite.schema import schema
 from rnnbench.tasks.declared import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent

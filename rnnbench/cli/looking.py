@@ -123,7 +123,7 @@ def init(file: Path, csv: Path | None, target: str) -> None:
 
 def schema() -> None:
     """Print the JSON Schema."""
-    from rnnbench.suite.writing import schema as of_suites
+    from rnnbench.suite.schema import schema as of_suites
 
     print(jsonlib.dumps(of_suites(), indent=2, ensure_ascii=False))
 

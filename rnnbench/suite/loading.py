@@ -1,4 +1,4 @@
-"""YAML -> Suite: read, validate, apply what the command line changes, and write it out again.
+"""YAML -> Suite: read and validate.
 
 A suite is data: nothing in it is ever executed. Which of its names exist is ``planning``'s question.
 """
@@ -26,7 +26,6 @@ from rnnbench.suite.format import (
     explain,
     located,
     read_budget,
-    where,
 )
 from rnnbench.thresholds import Bounds, Special, Thresholds
 
@@ -73,10 +72,6 @@ class Suite:
     def error(self, path: KeyPath, message: str) -> RequestError:
         """The error of one key of this suite, with file, line and dotted key."""
         return located(self.document, path, message)
-
-    def where(self, path: KeyPath) -> str:
-        """``file:line: dotted.key``, or the command-line option that gave the key."""
-        return where(self.document, path)
 
     def path_of(self, row: Row, axis: str, value: Value | None = None) -> KeyPath:
         """The path at which a row gives an axis, or one value of it; if inherited, where that is given."""

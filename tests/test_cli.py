@@ -9,17 +9,17 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from conftest import Invoke
 from test_conductor import run as run_quickly
 from test_running import command
 from test_workers import HERE, PLUGINS
 from typer.testing import CliRunner
 
-from rnnbench.cli import main, measuring
+from rnnbench.cli import measuring
 from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.plain import plain
 from rnnbench.plugins import BrokenPlugin, Plugins
@@ -28,25 +28,6 @@ pytestmark = pytest.mark.slow  # whole commands
 
 SUITE = str(HERE / "faulty.yaml")
 TOY = ["--plugin", PLUGINS[0]]
-
-Invoke = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def invoke(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
-    """``main`` in this process, in an empty folder: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
-
-    def typed(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rnnbench", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(left.value.code, int | None)
-        return left.value.code or 0, said.out, said.err
-
-    return typed
 
 
 @pytest.fixture(scope="module")

@@ -224,6 +224,51 @@ def list_(
     looking.list_(what.value, plugin or [], json=json)
 
 
+class Merged(StrEnum):
+    """How two directions are merged; none: forward alone."""
+
+    none = "none"
+    concat = "concat"
+    sum = "sum"
+
+
+class Read(StrEnum):
+    """What the head reads."""
+
+    last = "last"
+    each = "each"
+
+
+@app.command()
+def describe(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="See rnnbench list cells.")],
+    features: Annotated[int, typer.Option("-I", "--input", min=1, help="Input features, or embedding.")] = 64,
+    hidden: Annotated[int, typer.Option("-H", "--hidden", min=1, help="Hidden units.")] = 128,
+    output: Annotated[int, typer.Option("--output", min=1, help="Outputs of the head.")] = 10,
+    vocab: Annotated[int | None, typer.Option("--vocab", min=1, help="Tokens; inputs are embedded.")] = None,
+    layers: Annotated[int, typer.Option("--layers", min=1, max=64, help="Stacked layers.")] = 1,
+    bidirectional: Annotated[Merged, typer.Option("--bidirectional", help="Merge.")] = Merged.none,
+    readout: Annotated[Read, typer.Option("--readout", help="The last valid step, or each.")] = Read.last,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """A cell's equations, the shapes and parameters of a network of it, and what each backend runs."""
+    from rnnbench.cli import describing
+
+    describing.describe_cell(
+        cell,
+        features=features,
+        hidden=hidden,
+        output=output,
+        vocab=vocab,
+        layers=layers,
+        bidirectional=bidirectional.value,
+        readout=readout.value,
+        plugin_files=plugin or [],
+        json=json,
+    )
+
+
 @app.command()
 def report(
     runs: RunsArgument = None,

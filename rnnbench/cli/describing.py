@@ -1,0 +1,79 @@
+"""``describe``: a cell and a network of it, on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic_core import to_json
+
+from rnnbench.cli.console import open_console, say, tabulate
+from rnnbench.cli.measuring import discover_plugins
+from rnnbench.contracts import Merge, NetworkSpec, Readout
+from rnnbench.describing import Description, describe
+from rnnbench.errors import RequestError, nearest
+from rnnbench.offers import Offers, offers_of
+
+
+def describe_cell(
+    name: str,
+    *,
+    features: int,
+    hidden: int,
+    output: int,
+    vocab: int | None,
+    layers: int,
+    bidirectional: Merge,
+    readout: Readout,
+    plugin_files: Sequence[Path],
+    json: bool,
+) -> None:
+    """Print the equations, a summary of the network, and what each backend runs it with."""
+    plugins = discover_plugins(plugin_files)
+    if name not in plugins.cells:
+        raise RequestError(f'no cell "{name}". {nearest(name, plugins.cells)}', where="CELL")
+    spec = NetworkSpec(
+        cell=name,
+        input_size=features,
+        hidden=hidden,
+        output_size=output,
+        readout=readout,
+        loss="cross_entropy",
+        layers=layers,
+        bidirectional=bidirectional,
+        vocab=vocab,
+    )
+    described = describe(plugins.cells[name], spec)
+    backends = _backends(offers_of(plugins), name)
+    if json:
+        fields = {**asdict(described), "parameters": described.parameters, "backends": backends}
+        print(to_json(fields).decode())
+        return
+    _show(described, backends)
+
+
+def _backends(offers: Offers, cell: str) -> dict[str, list[str]]:
+    """Backend -> implementations of the cell, the one that runs unless told otherwise first."""
+    return {
+        name: list(offer.implementations.get(cell, ()))
+        for name, offer in offers.backends.items()
+        if offer.version is not None
+    }
+
+
+def _show(described: Description, backends: dict[str, list[str]]) -> None:
+    console = open_console()
+    say(console, f"{described.cell}: {described.paper}")
+    for line in described.equations:
+        say(console, f"  {line}")
+    say(console, f"gates {', '.join(described.gates)}; state of one sequence {described.state_bytes:,} bytes")
+    rows = [(part.name, part.output, f"{part.parameters:,}") for part in described.parts]
+    rows.append(("total", "", f"{described.parameters:,}"))
+    console.print(tabulate(("layer", "output", "parameters"), rows, right=("parameters",)))
+    shapes = ((name, " × ".join(map(str, shape))) for name, shape in described.shapes.items())
+    console.print(tabulate(("parameter", "shape"), shapes))
+    for own in described.own_counts:
+        say(console, f"{own.framework} counts {own.parameters:,} in its layers: {own.reason}")
+    for backend, names in backends.items():
+        say(console, f"{backend} runs {names[0]}; also {', '.join(names[1:]) or 'nothing else'}")

@@ -1,0 +1,126 @@
+"""A cell and a network of it on paper: equations, shapes, parameters. Nothing is built or imported."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rnnbench.cells.network import feature_size, parameter_shapes, sizes_of, state_shapes
+from rnnbench.contracts import Cell, NetworkSpec
+from rnnbench.errors import RequestError
+
+BYTES = 4
+"""Of a float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A row of the summary. ``output``: shape with B and T for the batch and the time steps."""
+
+    name: str
+    output: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCount:
+    """``parameters`` of the recurrent layers as ``framework`` counts them, and why that differs from ours."""
+
+    framework: str
+    parameters: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """``state_bytes`` of one sequence in float32; ``shapes`` of every canonical parameter."""
+
+    cell: str
+    paper: str
+    equations: tuple[str, ...]
+    gates: tuple[str, ...]
+    parts: tuple[Part, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    state_bytes: int
+    own_counts: tuple[OwnCount, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole network."""
+        return sum(part.parameters for part in self.parts)
+
+
+def describe(cell: Cell, spec: NetworkSpec) -> Description:
+    """The network of ``spec``. Raises ``RequestError`` for sizes that the cell cannot take."""
+    try:
+        shapes = parameter_shapes(cell, spec)
+        states = state_shapes(cell, spec)
+    except ValueError as error:
+        raise RequestError(str(error), where=f"describe {cell.name}") from None
+    return Description(
+        cell=cell.name,
+        paper=cell.paper,
+        equations=_equations(cell),
+        gates=cell.gates,
+        parts=_parts(cell, spec, shapes),
+        shapes=shapes,
+        state_bytes=BYTES * sum(math.prod(shape) for shape in states.values()),
+        own_counts=_own_counts(cell, spec),
+    )
+
+
+def _equations(cell: Cell) -> tuple[str, ...]:
+    """The cell's docstring, a line for each equation: they stand nowhere else."""
+    text = inspect.getdoc(type(cell)) or ""
+    lines = [line.strip() for line in text.replace(";  ", "\n").splitlines()]
+    return tuple(line for line in lines if line)
+
+
+def _parts(cell: Cell, spec: NetworkSpec, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
+    def count(prefix: str) -> int:
+        return sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefix))
+
+    parts = []
+    if spec.vocab is not None:
+        parts.append(Part("embedding", f"(B, T, {spec.input_size})", count("embed.")))
+    for layer in range(spec.layers):
+        last = layer == spec.layers - 1 and spec.readout == "last"
+        steps = "" if last else "T, "
+        directions = "" if spec.bidirectional == "none" else f", both directions, {spec.bidirectional}"
+        name = f"{cell.name} layer {layer}{directions}"
+        parts.append(Part(name, f"(B, {steps}{feature_size(cell, spec)})", count(f"layers.{layer}.")))
+    steps = "" if spec.readout == "last" else "T, "
+    parts.append(Part("dense head", f"(B, {steps}{spec.output_size})", count("head.")))
+    return tuple(parts)
+
+
+SECOND_BIAS = "a second bias for each gate, which rnnbench keeps at zero and frozen"
+OWN_BIASES: Mapping[str, Mapping[str, tuple[int, str]]] = {
+    "torch.nn": {
+        "elman": (1, SECOND_BIAS),
+        "elman_relu": (1, SECOND_BIAS),
+        "lstm": (4, SECOND_BIAS),
+        "gru": (2, "a second bias for r and z, which rnnbench keeps at zero and frozen; n's second is b_hn"),
+    },
+    "keras": {
+        "gru": (2, "a second bias for z and r (reset_after), which rnnbench keeps at zero and frozen"),
+    },
+    "flax.nnx": {"gru": (-1, "no bias b_hn inside the reset")},
+}
+"""Framework -> cell -> biases of size H that its layer has beside ours, and why."""
+
+
+def _own_counts(cell: Cell, spec: NetworkSpec) -> tuple[OwnCount, ...]:
+    ours = sum(
+        math.prod(shape)
+        for layer in range(spec.layers)
+        for shape in cell.shapes(sizes_of(cell, spec, layer)).values()
+    ) * len(spec.directions)
+    return tuple(
+        OwnCount(framework, ours + more * spec.hidden * spec.layers * len(spec.directions), reason)
+        for framework, cells in OWN_BIASES.items()
+        if cell.name in cells
+        for more, reason in (cells[cell.name],)
+    )

@@ -4,9 +4,9 @@ A fenced block is run where the comment before it says what it needs:
 
     <!-- needs: numpy; add: --set rounds=2 -->    the distribution rnnbench-numpy; options for the test only
     <!-- needs: ; file: mine.yaml -->             the block is written to that file
-    <!-- needs: ; slow: -->                       not among the fast tests
 
-Blocks of a page run in their order, in one folder, beside a sales.csv and the example plugin.
+Blocks of a page run in their order, in one folder, beside a sales.csv and the example plugin. A block whose
+distributions are not all installed is left out, so none may build on one that needs more than itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ class Block:
     needs: frozenset[str] | None
     file: str = ""
     add: str = ""
-    slow: bool = False
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -69,16 +68,7 @@ def blocks(page: Path) -> Iterator[Block]:
             needs,
             note.get("file", "").strip(),
             note.get("add", "").strip(),
-            "slow" in note,
         )
-
-
-def pages_with(*, fast: bool) -> list[Path]:
-    return [page for page in PAGES if any(is_fast(b) is fast for b in blocks(page) if b.needs is not None)]
-
-
-def is_fast(block: Block) -> bool:
-    return not block.needs and not block.slow
 
 
 def named(page: Path) -> str:
@@ -95,23 +85,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", pages_with(fast=True), ids=named)
-def test_fast_commands(page: Path, folder: Path) -> None:
-    run_blocks([block for block in blocks(page) if block.needs is not None and is_fast(block)], page, folder)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("page", pages_with(fast=False), ids=named)
-def test_all_commands(page: Path, folder: Path) -> None:
-    chosen = [block for block in blocks(page) if block.needs is not None]
-    require(frozenset().union(*(block.needs or () for block in chosen)))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.needs is not None for b in blocks(page))], ids=named
+)
+def test_commands(page: Path, folder: Path) -> None:
+    noted = [block for block in blocks(page) if block.needs is not None]
+    chosen = [block for block in noted if not missing(block.needs or frozenset())]
+    if not chosen:
+        pytest.skip(
+            "not installed: " + ", ".join(missing(frozenset().union(*(b.needs or () for b in noted))))
+        )
     run_blocks(chosen, page, folder)
 
 
 @pytest.mark.slow
 @pytest.mark.framework
 def test_the_quick_suite_on_every_backend(folder: Path) -> None:
-    require(frozenset({"numpy", *FRAMEWORKS}))
+    if missing(frozenset({"numpy", *FRAMEWORKS})):
+        pytest.skip("not all four backends are installed")
     small = "--set train.steps=2 --set train.seeds=1 --set rounds=2 --set measure=train_step,score -k lstm"
     code, said = execute(f"rnnbench run quick {small} --out results/all", folder)
     assert code == 0, said
@@ -120,12 +112,15 @@ def test_the_quick_suite_on_every_backend(folder: Path) -> None:
     assert (folder / "results/all/report.html").exists()
 
 
-def require(names: frozenset[str]) -> None:
+def missing(names: frozenset[str]) -> list[str]:
+    """Those of rnnbench's distributions that are not installed."""
+    found = []
     for name in sorted(names):
         try:
             version(f"rnnbench-{name}")
         except PackageNotFoundError:
-            pytest.skip(f"rnnbench-{name} is not installed")
+            found.append(f"rnnbench-{name}")
+    return found
 
 
 def run_blocks(chosen: list[Block], page: Path, folder: Path) -> None:

@@ -61,7 +61,7 @@ def same(given: Any, back: Any) -> bool:
     return type(given) is type(back) and bool(given == back)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(messages)
 def test_round_trip(message: dict[str, Any]) -> None:
     assert same(message, decode(encode(message)))

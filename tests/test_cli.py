@@ -9,11 +9,11 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Invoke
 from test_conductor import run as run_quickly
 from test_running import command
 from test_workers import HERE, PLUGINS
@@ -28,6 +28,8 @@ pytestmark = pytest.mark.slow  # whole commands
 
 SUITE = str(HERE / "faulty.yaml")
 TOY = ["--plugin", PLUGINS[0]]
+
+Invoke = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import Invoke
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Cell, NetworkSpec
 from rnnbench.describing import OWN_BIASES, describe
 
+Invoke = Callable[..., tuple[int, str, str]]
 CELLS: dict[str, Cell] = {cell.name: cell for cell in rnnbench_cells()}
 TEXT = NetworkSpec("lstm", 64, 128, 10, "last", "cross_entropy", vocab=1000)
 

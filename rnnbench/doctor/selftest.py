@@ -14,9 +14,12 @@ from statistics import median
 
 from rnnbench.compare import Comparison, Row, compare_axis, confirm
 from rnnbench.doctor.overhead import Overhead, measure_overhead
-from rnnbench.doctor.selftest_plugin import BASE, SAME, SLOWER
+from rnnbench.doctor.selftest_plugin import NAME
+from rnnbench.errors import RequestError
+from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress
 from rnnbench.measuring.stations import Protocol
+from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import Plugins, discover
 from rnnbench.records import Case, Record
@@ -24,9 +27,17 @@ from rnnbench.results import RunResults
 from rnnbench.running import run_plan
 from rnnbench.suite.loading import parse_suite
 
+BASE, SAME, SLOWER = "base", "same", "slower"
 PLUGIN = str(Path(__file__).with_name("selftest_plugin.py"))
+SLOWER_PLUGIN = str(Path(__file__).with_name("selftest_slower.py"))
+ENVIRONMENTS = (
+    Environment(BASE, plugin_files=(PLUGIN,)),
+    Environment(SAME, plugin_files=(PLUGIN,)),
+    Environment(SLOWER, plugin_files=(SLOWER_PLUGIN,)),
+)
+"""The sides of every comparison, each with processes of its own, as the two sides of ``rnnbench ci`` have."""
+
 TASK = "selftest_noise"
-NAME = "selftest"
 SHARE_FOUND = 0.95
 """Of the slower cases at least so many are to be found, and of the identical ones none."""
 WARM_S = 0.3
@@ -42,7 +53,7 @@ axes:
   length: [{lengths}]
   batch: [{batches}]
   hidden: [32]
-  backend: [{backends}]
+  backend: [{backend}]
 defaults:
   measure: [forward]
   rounds: {rounds}
@@ -120,18 +131,20 @@ class SelfTest:
 def self_test(folder: Path, progress: Progress, size: Size = WHOLE) -> SelfTest:
     """Measure into ``folder``/first and, what was flagged, into ``folder``/again.
 
-    Raises ``RequestError`` where there is no NumPy backend or the folder holds a run, ``WriteFailed`` where
-    the disk takes no more.
+    Raises ``RequestError`` where the NumPy backend is not installed or the folder holds a run,
+    ``WriteFailed`` where the disk takes no more.
     """
     begun = time.monotonic()
     plugins = discover([PLUGIN])
     planned = plan_self_test(plugins, size)
+    if not planned.cases:
+        raise RequestError(planned.refused[0].reason, where="--self-test")
     results = _measure(planned, plugins, progress, folder / "first")
-    first = compare_axis(results, "backend", BASE)
+    first = compare_axis(results, "env", BASE)
     again = first
     if first.flagged:
-        chosen = only(planned, (row for row in first.flagged))
-        again = compare_axis(_measure(chosen, plugins, progress, folder / "again"), "backend", BASE)
+        chosen = only(planned, first.flagged)
+        again = compare_axis(_measure(chosen, plugins, progress, folder / "again"), "env", BASE)
     progress.note("the overhead of the harness")
     return summarise(first, again, results.records, measure_overhead(), time.monotonic() - begun)
 
@@ -143,11 +156,13 @@ def plan_self_test(plugins: Plugins, size: Size) -> Plan:
         cells=", ".join(size.cells),
         lengths=", ".join(map(str, LENGTHS)),
         batches=", ".join(map(str, size.batches)),
-        backends=", ".join((BASE, SAME, SLOWER)),
+        backend=NAME,
         rounds=size.rounds,
         processes=size.processes,
     )
-    return check(plan(parse_suite(text, name=NAME), plugins))
+    offers = offers_of(plugins)
+    sides = {side.name: offers for side in ENVIRONMENTS}
+    return check(plan(parse_suite(text, name=NAME), plugins, offers=sides))
 
 
 def only(planned: Plan, rows: Iterable[Row]) -> Plan:
@@ -161,7 +176,7 @@ def summarise(
 ) -> SelfTest:
     """From the first comparison and that of what was flagged."""
     confirmed = confirm(first, again)
-    flagged = sum(row.case.backend == SAME for row in first.flagged)
+    flagged = sum(row.case.env == SAME for row in first.flagged)
     found = SelfTest(
         identical=_rows(confirmed, SAME),
         slower=_rows(confirmed, SLOWER),
@@ -173,8 +188,8 @@ def summarise(
     return replace(found, alarms_unconfirmed=flagged - found.false_alarms)
 
 
-def _rows(comparison: Comparison, backend: str) -> tuple[Row, ...]:
-    return tuple(row for row in comparison.rows if row.kind == "time" and row.case.backend == backend)
+def _rows(comparison: Comparison, env: str) -> tuple[Row, ...]:
+    return tuple(row for row in comparison.rows if row.kind == "time" and row.case.env == env)
 
 
 def _measure(planned: Plan, plugins: Plugins, progress: Progress, folder: Path) -> RunResults:
@@ -185,7 +200,7 @@ def _measure(planned: Plan, plugins: Plugins, progress: Progress, folder: Path) 
         progress,
         folder=folder,
         command=["rnnbench", "doctor", "--self-test"],
-        plugin_files=[PLUGIN],
+        environments=ENVIRONMENTS,
         protocol=Protocol(rounds=suite.rounds, warm_s=WARM_S),
     )
 

@@ -21,6 +21,7 @@ from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress, writing
 from rnnbench.measuring.machine import Watch, describe_machine
 from rnnbench.measuring.refusals import Refused
+from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
 from rnnbench.measuring.workers import OPEN_LIMIT_S, Worker, WorkerKey, Workers, absolute
 from rnnbench.offers import Offers, offers_of, read_offers
@@ -48,10 +49,12 @@ def run_plan(
     environments: Sequence[Environment] = (),
     resume: bool = False,
     protocol: Protocol | None = None,
+    replication: Replication | None = None,
 ) -> RunResults:
     """Measure ``plan`` into ``folder`` and return what was written.
 
     ``environments``: those that cases name, beside the present one, which has ``plugin_files``.
+    ``protocol`` and ``replication`` are by default those of the suite.
 
     ``resume``: go on with the run in ``folder``. Raises ``RequestError`` where the folder cannot take the
     run or holds one of another plan, ``WriteFailed`` where the disk takes no more.
@@ -96,6 +99,7 @@ def run_plan(
             writer,
             progress,
             protocol=protocol or Protocol(rounds=suite.rounds),
+            replication=replication or Replication(suite.processes, suite.processes),
             environments=(present, *environments),
             done=done,
             keep=keep,

@@ -8,7 +8,7 @@ the unit of replication. A budget shortens training and further passes, never th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +22,15 @@ from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.learning import learn
 from rnnbench.measuring.ledger import Ledger, Progress, WriteFailed
 from rnnbench.measuring.refusals import Refused, WorkerDied
+from rnnbench.measuring.replication import Replication, is_settled, siblings
 from rnnbench.measuring.stations import Floor, Protocol, Station, timed_phases, worker_key
-from rnnbench.measuring.turns import restart_beside, take_turns
+from rnnbench.measuring.turns import Loops, restart_beside, take_turns
 from rnnbench.measuring.workers import WorkerKey, Workers
 from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins
 from rnnbench.records import Case, Finding
 from rnnbench.results import Writer
-from rnnbench.results.reading import RunResults
+from rnnbench.results.reading import RunResults, timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def conduct(
     progress: Progress,
     *,
     protocol: Protocol,
+    replication: Replication,
     environments: Sequence[Environment],
     done: RunResults | None = None,
     keep: Callable[[Outcome], None] = lambda outcome: None,
@@ -62,7 +64,7 @@ def conduct(
     """
     earlier = {} if done is None else done.run.environments
     ledger = Ledger(writer, progress, done)
-    conductor = _Conductor(plan, plugins, ledger, protocol, environments, keep, earlier)
+    conductor = _Conductor(plan, plugins, ledger, protocol, replication, environments, keep, earlier)
     try:
         conductor.conduct()
     except BaseException:
@@ -79,6 +81,7 @@ class _Conductor:
         plugins: Plugins,
         ledger: Ledger,
         protocol: Protocol,
+        replication: Replication,
         environments: Sequence[Environment],
         keep: Callable[[Outcome], None],
         earlier: Mapping[str, Mapping[str, Any]],
@@ -86,7 +89,8 @@ class _Conductor:
         planned = [worker_key(case) for case in plan.cases]
         self._environments, self._beside = Environments(planned, earlier, environments), environments
         self._plan, self._plugins, self._ledger, self._keep = plan, plugins, ledger, keep
-        self._protocol = protocol
+        self._protocol, self._replication = protocol, replication
+        self._loops = Loops(plan.cases, ledger.blocks)
         self._budget = Budget(plan.suite.budget_s)
         self._begun = time.monotonic()
         self._stations: dict[str, Station] = {}
@@ -104,7 +108,7 @@ class _Conductor:
             stations = [
                 self._resumed(floor, case) for case in self._plan.cases if self._ledger.needs_score(case)
             ]
-            processes = range(1, self._plan.suite.processes)
+            processes = range(1, self._replication.start)
             later_s = sum(cost.pass_s for process in processes if self._groups_without_blocks(process))
             learn(floor, self._ledger, self._plan, stations, self._budget, later_s)
         self._further_passes(cost)
@@ -132,6 +136,7 @@ class _Conductor:
             self._ledger.note(f"group {number} of {len(groups)}: {_describe(cases[0])}")
             # turns cannot be taken with an earlier sitting
             self._ledger.reopen(cases)
+            self._loops.forget(cases)
             stations = self._start(floor, cases, prove=True)
             living = self._take_turns(floor, stations, 0, self._protocol.rounds, number)
             self._clear(floor, cases)
@@ -168,8 +173,12 @@ class _Conductor:
     def _take_turns(
         self, floor: Floor, stations: Sequence[Station], process: int, rounds: int, seed: int
     ) -> list[Station]:
-        ledger = self._ledger
-        return take_turns(floor, stations, process, rounds, seed, ledger.keep_block, ledger.fail)
+        ledger, most = self._ledger, self._protocol.most_rounds
+        # a budget that allows fewer rounds than are wanted allows no further ones
+        most = most if rounds == self._protocol.rounds else None
+        return take_turns(
+            floor, stations, process, rounds, seed, self._loops, ledger.keep_block, ledger.fail, most=most
+        )
 
     def _finish(self, floor: Floor, living: list[Station]) -> None:
         """What is taken apart, and then all records at once: a kill seldom cuts a group in two."""
@@ -219,11 +228,14 @@ class _Conductor:
     # further passes
 
     def _further_passes(self, cost: Cost) -> None:
-        processes, rounds = self._plan.suite.processes, self._protocol.rounds
-        for process in range(1, processes):
-            groups = self._groups_without_blocks(process)
+        processes, settled = self._replication.start, set[str]()
+        for process in range(1, self._replication.most):
+            if self._replication.is_due(process):
+                settled |= self._settled()
+            groups = self._groups_without_blocks(process, settled)
             if not groups:
                 continue
+            processes = max(processes, process + 1)
             remaining_s = self._budget.remaining_s()
             rounds = affordable_rounds(remaining_s, cost.fixed_s, cost.round_s, self._protocol.rounds)
             if rounds == 0:
@@ -245,10 +257,21 @@ class _Conductor:
                     self._amend(living, process)
                     self._clear(floor, cases)
 
-    def _groups_without_blocks(self, process: int) -> list[list[Case]]:
-        """Whole groups: turns cannot be taken with an earlier sitting."""
+    def _settled(self) -> set[str]:
+        """Keys of the cases that need no further process."""
+        blocks = (block for blocks in self._ledger.blocks.values() for block in blocks)
+        samples, half_width = timings(blocks), self._replication.half_width
+        sides = siblings([case for case in self._plan.cases if self._ledger.is_ok(case)])
+        return {case.key for cases in sides if is_settled(cases, samples, half_width) for case in cases}
+
+    def _groups_without_blocks(self, process: int, settled: Container[str] = ()) -> list[list[Case]]:
+        """Whole groups of what is not settled: turns cannot be taken with an earlier sitting."""
         ledger, rounds = self._ledger, self._protocol.rounds
-        timed = [case for case in self._plan.cases if ledger.is_ok(case) and timed_phases(case)]
+        timed = [
+            case
+            for case in self._plan.cases
+            if ledger.is_ok(case) and timed_phases(case) and case.key not in settled
+        ]
         return [
             cases
             for cases in grouped(timed, lambda case: case.group)

@@ -72,8 +72,9 @@ def learn(
     is expected to need, and again after each network. A network for which nothing is left is not trained.
     """
     jobs = []
-    for of_network in grouped(stations, lambda station: station.case.network):
-        leader = ledger.trained(of_network[0].case.network)
+    # each environment trains on its own: whether it still learns as well is what is asked of it
+    for of_network in grouped(stations, lambda station: (station.case.network, station.case.env)):
+        leader = ledger.trained(of_network[0].case)
         chosen = choose_trained(of_network, plan.suite.score_on, led=leader is not None)
         jobs.append(_Job(chosen, [station for station in of_network if station not in chosen], leader))
     budget_end = monotonic() + budget.remaining_s()

@@ -107,12 +107,13 @@ class Ledger:
         """The case went well and asks for a score that it has not."""
         return self.is_ok(case) and "score" in case.measure and self.records[case.key].score is None
 
-    def trained(self, network: tuple[Any, ...]) -> Record | None:
-        """The record of the case on which a network was trained in an earlier sitting."""
+    def trained(self, case: Case) -> Record | None:
+        """The record of the case on which an earlier sitting trained this network in this environment."""
         for record in self.records.values():
             score = record.score
             own = score is not None and score.trained_on == record.case.key
-            if own and record.status == "ok" and record.case.network == network:
+            same = (record.case.network, record.case.env) == (case.network, case.env)
+            if own and record.status == "ok" and same:
                 return record
         return None
 

@@ -21,9 +21,13 @@ _DROP_LIMIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How much is measured: the numbers of measurement.md, and a time limit for each case that kills."""
+    """How much is measured: the numbers of measurement.md, and a time limit for each case that kills.
+
+    ``most_rounds``: with it ``rounds`` are the least, and a process goes on until its times are precise.
+    """
 
     rounds: int = 20
+    most_rounds: int | None = None
     block_s: float = 0.020
     warm_s: float = 1.0
     case_limit_s: float = 300.0

@@ -8,16 +8,37 @@ ratios between cases of a group are paired.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from statistics import median
 
 import numpy as np
 
 from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.stations import Floor, Station, timed_phases, worker_key
-from rnnbench.records import Block, Measure
+from rnnbench.records import PRESENT, Block, Case, Measure
+from rnnbench.stats import MAD_TO_SIGMA
 
 SPIN_SHARE = 0.01
 """An idle worker that uses more of a core than this is stopped between its turns."""
+
+LEAST_STEPS = 200
+"""Time steps in a block of ``stream``: a 99th percentile with two steps above it."""
+
+LEAST_TICKS = 100
+"""A block lasts at least so many ticks of the clock that times it."""
+
+PRECISION = 0.01
+"""Standard error of the median of one process at which further rounds add nothing.
+
+Processes differ among themselves by more: six that spread by 1.5 % give an interval of ±2.5 %.
+"""
+
+_MEDIAN_ERROR = 1.2533
+"""√(π/2): standard error of a median ÷ that of a mean, for normal values."""
 
 Failed = Callable[[Station, Refused], None]
 Keep = Callable[[Block], None]
@@ -39,41 +60,148 @@ def calibrate_loops(median_s: float, block_s: float) -> int:
     return max(1, math.ceil(block_s / max(median_s, 1e-9)))
 
 
+def least_block_s(block_s: float) -> float:
+    """The shortest block that counts: ``block_s``, and never less than 100 ticks of the clock."""
+    return max(block_s, LEAST_TICKS * time.get_clock_info("perf_counter").resolution)
+
+
+class Loops:
+    """Calls per block, calibrated once: the sides of a comparison have the same, and so has every process.
+
+    Sides are cases that differ in their environment alone.
+    """
+
+    def __init__(
+        self, cases: Iterable[Case] = (), blocks: Mapping[str, Iterable[Block]] | None = None
+    ) -> None:
+        """``blocks`` by case key: what an earlier sitting has measured of ``cases``."""
+        self._known: dict[tuple[Case, Measure], int] = {}
+        for case in cases:
+            for block in (blocks or {}).get(case.key, ()):
+                self._known[_side(case), block.phase] = block.loops
+
+    def of(self, case: Case, phase: Measure) -> int:
+        """Calls in a block."""
+        return self._known[_side(case), phase]
+
+    def forget(self, cases: Iterable[Case]) -> None:
+        """They are measured anew."""
+        gone = {_side(case) for case in cases}
+        self._known = {key: loops for key, loops in self._known.items() if key[0] not in gone}
+
+    def guess(self, stations: Iterable[Station], block_s: float) -> bool:
+        """From what warm-up has shown of the fastest side; whether there was anything to guess."""
+        guessed: dict[tuple[Case, Measure], int] = {}
+        for station in stations:
+            for phase, median_s in station.median_s.items():
+                key, loops = (_side(station.case), phase), calibrate_loops(median_s, block_s)
+                if key not in self._known:
+                    least = LEAST_STEPS if phase == "stream" else 1
+                    guessed[key] = max(least, loops, guessed.get(key, 0))
+        self._known.update(guessed)
+        return bool(guessed)
+
+    def lengthen(self, case: Case, phase: Measure, seconds: float, block_s: float) -> None:
+        """A trial block of so many ``seconds`` was too short: warm-up was measured in bad company."""
+        if 0 < seconds < block_s:
+            key = _side(case), phase
+            self._known[key] = math.ceil(self._known[key] * block_s / seconds)
+
+
+def _side(case: Case) -> Case:
+    return replace(case, env=PRESENT)
+
+
 def take_turns(
     floor: Floor,
     stations: Sequence[Station],
     process: int,
     rounds: int,
     seed: int,
+    loops: Loops,
     keep: Keep,
     failed: Failed,
+    *,
+    most: int | None = None,
 ) -> list[Station]:
     """Measure all stations, started before, in turns; returns those that went through.
 
-    A block in which something was compiled is not kept. A case whose worker dies is reported by
-    ``failed``; the other cases of that worker are started again and go on.
+    ``rounds`` are run; with ``most`` further ones until the times of this process are precise. Where loops
+    have to be calibrated, a round goes before that is not kept. A block in which something was compiled is
+    not kept. A case whose worker dies is reported by ``failed``; the other cases of that worker are started
+    again and go on.
     """
     living = list(stations)
     rng = np.random.default_rng([seed, process])
-    for number, order in enumerate(balanced_orders(len(living), rounds, rng)):
-        present = [living[i] for i in order if i < len(living)]
-        for phase in _phases(present):
-            for position, station in enumerate(present):
-                if station not in living or phase not in station.median_s:
-                    continue
-                try:
-                    block = _run_block(floor, station, phase, process, number, position)
-                except Refused as refused:
-                    living.remove(station)
-                    failed(station, refused)
-                    if isinstance(refused, WorkerDied):
-                        living = restart_beside(floor, living, station, failed)
-                    continue
-                if block is not None:
-                    keep(block)
-        if not living:
+    for station in living:
+        _rest(floor, station)
+    block_s = least_block_s(floor.protocol.block_s)
+    if loops.guess(living, block_s):
+        trial = list(range(len(living)))
+        for station, block in _round(floor, living, trial, process, 0, loops, failed):
+            loops.lengthen(station.case, block.phase, block.seconds, block_s)
+    times: dict[tuple[str, Measure], dict[int, float]] = {}
+    size = len(living)
+    for number, order in enumerate(balanced_orders(size, most or rounds, rng)):
+        if not living or (number >= rounds and number % 2 == 0 and is_precise(times)):
             break
+        for station, block in _round(floor, living, order, process, number, loops, failed):
+            keep(block)
+            times.setdefault((station.case.key, block.phase), {})[number] = block.per_call_s
     return living
+
+
+def is_precise(times: Mapping[tuple[str, Measure], Mapping[int, float]], error: float = PRECISION) -> bool:
+    """Whether every median over the rounds of one process is known to within a standard error of ``error``.
+
+    Of several cases it is the log ratio to the first one that counts, for what the machine does to all falls
+    out of it. The standard error of a median is 1.2533 σ / √n (normal); σ is 1.4826 × the median absolute
+    deviation.
+    """
+    first: dict[Measure, Mapping[int, float]] = {}
+    alone = Counter(phase for _, phase in times)
+    for (_, phase), mine in times.items():
+        reference = first.setdefault(phase, mine)
+        if reference is mine and alone[phase] > 1:
+            continue
+        if reference is mine:
+            logs = [math.log(value) for value in mine.values()]
+        else:
+            logs = [math.log(mine[number] / reference[number]) for number in mine.keys() & reference.keys()]
+        if not logs:
+            continue
+        centre = median(logs)
+        sigma = MAD_TO_SIGMA * median(abs(value - centre) for value in logs)
+        if _MEDIAN_ERROR * sigma / math.sqrt(len(logs)) > error:
+            return False
+    return True
+
+
+def _round(
+    floor: Floor,
+    living: list[Station],
+    order: Sequence[int],
+    process: int,
+    number: int,
+    loops: Loops,
+    failed: Failed,
+) -> Iterator[tuple[Station, Block]]:
+    """One block of each phase of each station; those that fail are taken out of ``living``."""
+    present = [living[i] for i in order if i < len(living)]
+    for phase in _phases(present):
+        for position, station in enumerate(present):
+            if station not in living or phase not in station.median_s:
+                continue
+            try:
+                block = _run_block(floor, station, phase, process, number, position, loops)
+            except Refused as refused:
+                living.remove(station)
+                failed(station, refused)
+                if isinstance(refused, WorkerDied):
+                    living[:] = restart_beside(floor, living, station, failed)
+                continue
+            if block is not None:
+                yield station, block
 
 
 def _phases(stations: Sequence[Station]) -> list[Measure]:
@@ -81,17 +209,24 @@ def _phases(stations: Sequence[Station]) -> list[Measure]:
 
 
 def _run_block(
-    floor: Floor, station: Station, phase: Measure, process: int, number: int, position: int
+    floor: Floor, station: Station, phase: Measure, process: int, number: int, position: int, loops: Loops
 ) -> Block | None:
-    loops = calibrate_loops(station.median_s[phase], floor.protocol.block_s)
-    worker = floor.worker(station.case)
-    reply = floor.ask(station, "block", id=station.case.key, phase=phase, loops=loops)
-    if worker.idle_cpu_share > SPIN_SHARE:
-        worker.pause()
+    calls = loops.of(station.case, phase)
+    reply = floor.ask(station, "block", id=station.case.key, phase=phase, loops=calls)
+    _rest(floor, station)
     if reply["compiled"]:
         station.compiled_in_blocks += reply["compiled"]
         return None
-    return Block(station.case.key, phase, process, number, position, loops, reply["seconds"])
+    latencies = {name: reply[name] for name in ("p50_s", "p99_s") if name in reply}
+    return Block(station.case.key, phase, process, number, position, calls, reply["seconds"], **latencies)
+
+
+def _rest(floor: Floor, station: Station) -> None:
+    """Stop the station's worker until it is asked again, if it computes while it waits."""
+    with suppress(Refused):
+        worker = floor.worker(station.case)
+        if worker.idle_cpu_share > SPIN_SHARE:
+            worker.pause()
 
 
 def restart_beside(floor: Floor, living: list[Station], dead: Station, failed: Failed) -> list[Station]:

@@ -6,7 +6,7 @@ batch-major: B sequences, T time steps, I input features, H hidden units, O outp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -154,6 +154,25 @@ class Network(Protocol):
 
     def train_step(self, batch: Any) -> Any:
         """One update of the parameters; returns the loss before it. Does not wait for the device."""
+        ...
+
+    @property
+    def step_path(self) -> str:
+        """The kernel path of ``step``, which is seldom that of whole sequences."""
+        ...
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
+        """Host -> device for ``step``: T inputs (B,I) or (B,), and the batch's ``state``, before the first.
+
+        Lengths and targets do not matter here. Raises ``Unsupported`` where a direction runs backward.
+        """
+        ...
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """One time step: outputs (B,O), and the state after it in a form of this network's own.
+
+        Neither x nor the state given is changed. Does not wait for the device.
+        """
         ...
 
     def sync(self, value: Any) -> None:

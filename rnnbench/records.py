@@ -32,9 +32,10 @@ STATUSES: tuple[Status, ...] = (
     "ok", "skipped", "unsupported", "mismatch", "diverged", "failed", "crashed", "timeout", "out_of_memory",
 )  # fmt: skip
 
-Measure = Literal["forward", "gradients", "train_step", "memory", "score"]
-MEASURES: tuple[Measure, ...] = ("forward", "gradients", "train_step", "memory", "score")
-TIMED: tuple[Measure, ...] = ("forward", "gradients", "train_step")
+Measure = Literal["forward", "gradients", "train_step", "stream", "memory", "score"]
+MEASURES: tuple[Measure, ...] = ("forward", "gradients", "train_step", "stream", "memory", "score")
+TIMED: tuple[Measure, ...] = ("stream", "forward", "gradients", "train_step")
+"""Timed in rounds, from the least work to the most: of several the last one stands for the case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,8 @@ class Record:
     """What came of one case. Every planned case ends as exactly one of these.
 
     ``phases`` holds single timings in seconds: import_s, build_s, first_forward_s,
-    first_train_step_s, ... ``memory`` holds bytes: parameters_bytes, host_peak_bytes, device_peak_bytes.
+    first_train_step_s, ... ``step_path`` is the kernel path of ``stream``, "" where that was not measured.
+    ``memory`` holds bytes: parameters_bytes, host_peak_bytes, device_peak_bytes.
     ``seconds_used`` is the wall time that the case cost, all in all.
     """
 
@@ -183,6 +185,7 @@ class Record:
     status: Status
     reason: str = ""
     path: str = ""
+    step_path: str = ""
     parameters: int | None = None
     parity: Parity | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
@@ -196,7 +199,9 @@ class Record:
 class Block:
     """Raw time: ``loops`` calls of one phase took ``seconds``, in one round of one process.
 
-    ``order`` is the position within the round; ``process`` counts fresh processes from 0.
+    ``order`` is the position within the round; ``process`` counts fresh processes from 0. A call of
+    ``stream`` is one time step; of its ``loops`` steps, each clocked apart, ``p50_s`` and ``p99_s`` are the
+    median and the 99th percentile (linear between order statistics).
     """
 
     case: str
@@ -206,6 +211,8 @@ class Block:
     order: int
     loops: int
     seconds: float
+    p50_s: float | None = None
+    p99_s: float | None = None
 
     @property
     def per_call_s(self) -> float:

@@ -117,6 +117,28 @@ def ask(network: Network, batch: Batch) -> Answers:
     return Answers(outputs, state, float(loss), gradients, network.parameters())
 
 
+def ask_steps(network: Network, batch: Batch) -> np.ndarray:
+    """Outputs (B,T,O) of one time step after the other, from the batch's initial state."""
+    inputs, state = network.put_steps(batch)
+    outputs = []
+    for x in inputs:
+        y, state = network.step(x, state)
+        outputs.append(np.array(network.fetch(y)))
+    return np.stack(outputs, axis=1)
+
+
+def compare_steps(
+    spec: NetworkSpec, expected: np.ndarray, stepped: np.ndarray, batch: Batch, dtype: str
+) -> float:
+    """Error / tolerance of ``ask_steps`` against the whole's outputs: (B,O), or (B,T,O), valid steps only."""
+    size, length = batch.inputs.shape[:2]
+    if spec.readout == "last":
+        lengths = np.full(size, length) if batch.lengths is None else batch.lengths
+        stepped = stepped[np.arange(size), lengths - 1]
+    wanted, got = _valid(spec, expected, stepped, batch)
+    return worst_error({"": wanted}, {"": got}, length, dtype)
+
+
 def compare_answers(spec: NetworkSpec, expected: Answers, given: Answers, batch: Batch, dtype: str) -> Parity:
     """Errors divided by their tolerance; a missing, mis-shaped or NaN answer counts as infinite.
 

@@ -37,7 +37,9 @@ from rnnbench.reference import (
     PROBE_TRAINING,
     Answers,
     ask,
+    ask_steps,
     compare_answers,
+    compare_steps,
     probe_batch,
     probe_parameters,
     reference_answers,
@@ -100,6 +102,24 @@ def parity_of(
     parameters, batch, expected = expected_answers(cell, spec, length, size, seed)
     network = session.build(spec, parameters, PROBE_TRAINING, implementation)
     return compare_answers(spec, expected, ask(network, batch), batch, dtype)
+
+
+def step_parity_of(
+    session: Session,
+    cell: Cell,
+    spec: NetworkSpec,
+    implementation: str,
+    dtype: str,
+    *,
+    length: int = 7,
+    size: int = 4,
+    seed: int = 0,
+) -> Parity:
+    """``step`` over all of a sequence against the reference's whole. Raises whatever ``build`` raises."""
+    parameters, batch, expected = expected_answers(cell, spec, length, size, seed)
+    network = session.build(spec, parameters, PROBE_TRAINING, implementation)
+    error = compare_steps(spec, expected.outputs, ask_steps(network, batch), batch, dtype)
+    return Parity(dtype=dtype, worst={"steps": error})
 
 
 def optimizer_parity_of(

@@ -1,7 +1,7 @@
 """A worker's bench: the networks that are built in it, and what is done with them on request.
 
-All clocks that measure are read in this file. Everything that is decided (what, how often, in
-which order) comes from the conductor.
+All clocks that measure are read in this file and in ``streaming.py``. Everything that is decided (what,
+how often, in which order) comes from the conductor.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from rnnbench.contracts import (
 from rnnbench.errors import PluginError
 from rnnbench.measuring.memory import HostPeak, resident_bytes
 from rnnbench.measuring.protocol import Message
+from rnnbench.measuring.streaming import Stream, first_sequence
 from rnnbench.plugins import Plugins, discover
-from rnnbench.reference import PROBE_TRAINING, ask, probe_batch, probe_parameters
+from rnnbench.reference import PROBE_TRAINING, ask, ask_steps, probe_batch, probe_parameters
 from rnnbench.tasks.declared import declare
 from rnnbench.training import initialise
 
@@ -53,6 +54,7 @@ class Built:
     before_bytes: int
     steps: int = 0
     evaluation: list[tuple[Any, Batch]] = field(default_factory=list)
+    stream: Stream | None = None
 
 
 def open_bench(
@@ -103,15 +105,20 @@ class Bench:
             "drop": self.drop,
         }
 
-    def probe(self, spec: dict[str, Any], implementation: str, length: int, size: int, seed: int) -> Message:
-        """Answers of a fresh network to the parity probe."""
+    def probe(
+        self, spec: dict[str, Any], implementation: str, length: int, size: int, seed: int, steps: bool
+    ) -> Message:
+        """Answers of a fresh network to the parity probe; ``steps``: also one time step after the other."""
         network_spec = NetworkSpec(**spec)
         cell = self._plugins.cells[network_spec.cell]
         parameters = probe_parameters(cell, network_spec, seed)
         network = self._make(network_spec, parameters, PROBE_TRAINING, implementation)
-        answers = ask(network, probe_batch(cell, network_spec, length, size, seed))
+        batch = probe_batch(cell, network_spec, length, size, seed)
+        stepped = {"stepped": ask_steps(network, batch)} if steps else {}
+        answers = ask(network, batch)
         self._settled = True
         return {
+            **stepped,
             "path": network.path,
             "outputs": answers.outputs,
             "state": dict(answers.state),
@@ -148,19 +155,28 @@ class Bench:
         count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
         return {"build_s": build_s, "path": network.path, "parameters": count}
 
-    def check(self, id: str) -> Message:
-        """Outputs, loss and gradients of the case's own network on its own batch, at the real shape."""
+    def check(self, id: str, steps: bool) -> Message:
+        """Outputs, loss and gradients of the case's own network on its own batch, at the real shape.
+
+        ``steps``: also the outputs (1,L,O) of its first sequence, one time step after the other.
+        """
         built = self._built[id]
+        first = first_sequence(built.task.batch(built.seed, 0, built.size)) if steps else None
+        stepped = {} if first is None else {"stepped": ask_steps(built.network, first)}
         outputs, state = built.network.fetch(built.network.forward(built.data))
         loss, gradients = built.network.fetch(built.network.gradients(built.data))
-        return {"outputs": outputs, "state": state, "loss": float(loss), "gradients": gradients}
+        return {
+            **stepped, "outputs": outputs, "state": state, "loss": float(loss), "gradients": gradients
+        }  # fmt: skip
 
     def first(self, id: str, phase: str) -> Message:
         """The first call of a phase, alone: it holds tracing and compilation."""
         network, call = self._call(id, phase)
         start = time.perf_counter()
         network.sync(call())
-        return {"seconds": time.perf_counter() - start, "path": network.path}
+        seconds = time.perf_counter() - start
+        stepping = {"step_path": network.step_path} if phase == "stream" else {}
+        return {"seconds": seconds, "path": network.path, **stepping}
 
     def warm(self, id: str, phase: str, at_least_s: float, at_least_calls: int, at_most_s: float) -> Message:
         """Call until ``at_least`` both hold, counted anew after each compilation; ``at_most_s`` ends it."""
@@ -184,22 +200,33 @@ class Bench:
                 }
 
     def block(self, id: str, phase: str, loops: int) -> Message:
-        """One untimed primer call, then ``loops`` calls and one barrier under the clock."""
+        """One untimed primer call, then ``loops`` calls and one barrier under the clock.
+
+        Of ``stream`` each of the ``loops`` time steps has its own barrier, and the median and 99th
+        percentile of their times come along.
+        """
         network, call = self._call(id, phase)
         network.sync(call())
         compiled = network.compilations()
         collecting = gc.isenabled()
         gc.disable()
+        latencies: dict[str, float] = {}
         try:
-            start = time.perf_counter()
-            for _ in range(loops):
-                value = call()
-            network.sync(value)
-            seconds = time.perf_counter() - start
+            if isinstance(call, Stream):
+                steps_s = call.clock(loops)
+                seconds = float(steps_s.sum())
+                p50_s, p99_s = (float(value) for value in np.percentile(steps_s, (50, 99)))
+                latencies = {"p50_s": p50_s, "p99_s": p99_s}
+            else:
+                start = time.perf_counter()
+                for _ in range(loops):
+                    value = call()
+                network.sync(value)
+                seconds = time.perf_counter() - start
         finally:
             if collecting:
                 gc.enable()
-        return {"seconds": seconds, "compiled": network.compilations() - compiled}
+        return {"seconds": seconds, "compiled": network.compilations() - compiled, **latencies}
 
     def settle(self, spec: dict[str, Any], implementation: str) -> Message:
         """Take a tiny network through all phases, once in a process, and throw it away.
@@ -207,7 +234,7 @@ class Bench:
         What a framework allocates once and keeps is then there before the first network that is weighed.
         """
         if not self._settled:
-            self.probe(spec, implementation, length=2, size=2, seed=0)
+            self.probe(spec, implementation, length=2, size=2, seed=0, steps=False)
         gc.collect()
         return {}
 
@@ -278,6 +305,10 @@ class Bench:
     def _call(self, id: str, phase: str) -> tuple[Network, Callable[[], Any]]:
         built = self._built[id]
         network, data = built.network, built.data
+        if phase == "stream":
+            if built.stream is None:
+                built.stream = Stream(network, built.task.batch(built.seed, 0, built.size))
+            return network, built.stream
         calls: dict[str, Callable[[], Any]] = {
             "forward": lambda: network.forward(data),
             "gradients": lambda: network.gradients(data),

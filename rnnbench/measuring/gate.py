@@ -11,15 +11,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rnnbench.contracts import Batch, Cell, NetworkSpec, TaskData
+from rnnbench.measuring.streaming import first_sequence
 from rnnbench.measuring.workers import Worker
 from rnnbench.records import Case, Parity
 from rnnbench.reference import (
     Answers,
     compare_answers,
+    compare_steps,
     probe_batch,
     probe_parameters,
     reference_answers,
@@ -43,9 +45,14 @@ class Gate:
         self._shapes: dict[tuple[Any, ...], tuple[Batch, Answers]] = {}
         self._passed: dict[tuple[Any, ...], Parity] = {}
 
-    def probe(self, worker: Worker, spec: NetworkSpec, implementation: str, limit_s: float) -> Parity:
-        """The small probe, once per structure, implementation and worker environment."""
-        key = (worker.key, spec, implementation)
+    def probe(
+        self, worker: Worker, spec: NetworkSpec, implementation: str, limit_s: float, *, steps: bool = False
+    ) -> Parity:
+        """The small probe, once per structure, implementation and worker environment.
+
+        ``steps``: the network is also held to computing one time step after the other.
+        """
+        key = (worker.key, spec, implementation, steps)
         if key not in self._passed:
             cell = self._cells[spec.cell]
             # `verify` asks several backends at once; the answers are the same for all of them
@@ -64,10 +71,16 @@ class Gate:
                 length=PROBE_LENGTH,
                 size=PROBE_SIZE,
                 seed=0,
+                steps=steps,
             )
             reply.pop("path")
+            stepped = reply.pop("stepped", None)
             dtype = worker.key.settings.dtype
-            self._passed[key] = compare_answers(spec, expected, Answers(**reply), batch, dtype)
+            parity = compare_answers(spec, expected, Answers(**reply), batch, dtype)
+            if stepped is not None:
+                error = compare_steps(spec, expected.outputs, stepped, batch, dtype)
+                parity = replace(parity, worst={**parity.worst, "steps": error})
+            self._passed[key] = parity
         return self._passed[key]
 
     def check(
@@ -82,8 +95,18 @@ class Gate:
                 batch = task.batch(0, 0, case.batch)
                 self._shapes = {key: (batch, reference_answers(cell, spec, parameters, batch, steps=0))}
         batch, expected = self._shapes[key]
-        given = Answers(**worker.ask("check", limit_s, id=id), trained=expected.trained)
-        return compare_answers(spec, expected, given, batch, case.dtype)
+        reply = worker.ask("check", limit_s, id=id, steps="stream" in case.measure)
+        stepped = reply.pop("stepped", None)
+        given = Answers(**reply, trained=expected.trained)
+        parity = compare_answers(spec, expected, given, batch, case.dtype)
+        if stepped is None:
+            return parity
+        first = first_sequence(batch)
+        outputs = expected.outputs[:1]
+        if spec.readout == "each":
+            outputs = outputs[:, : first.inputs.shape[1]]
+        error = compare_steps(spec, outputs, stepped, first, case.dtype)
+        return replace(parity, worst={**parity.worst, "steps": error})
 
     @contextmanager
     def _clocked(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ FLOPS_PER_S = 3e10
 """Small matrix products in float32 on one core."""
 EVALUATION_BATCHES = 30
 
-_RELATIVE_COST = {"forward": 1.0, "gradients": 3.0, "train_step": 3.3}
+_RELATIVE_COST = {"stream": 0.0, "forward": 1.0, "gradients": 3.0, "train_step": 3.3}
 
 
 def estimate(plan: Plan, *, gates: int = 4) -> float:

@@ -40,7 +40,9 @@ from rnnbench.report.words import (
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import Interval
 
-SHORT: dict[Measure, str] = {"forward": "forward", "gradients": "gradients", "train_step": "training step"}
+SHORT: dict[Measure, str] = {
+    "stream": "time step", "forward": "forward", "gradients": "gradients", "train_step": "training step"
+}  # fmt: skip
 COMMON = ("hidden", "layers", "bidirectional", "batch", "init", "dtype", "threads")
 
 

@@ -10,6 +10,7 @@ from rnnbench.records import TIMED, Case, Measure
 from rnnbench.stats import Interval
 
 PHASES: dict[Measure, str] = {
+    "stream": "one time step",
     "forward": "forward pass",
     "gradients": "forward and backward",
     "train_step": "training step",

@@ -71,7 +71,10 @@ def _finite(content: bytes) -> bool:
 
 
 def _possible(value: Record | Block | Run) -> bool:
-    return not isinstance(value, Block) or (value.loops > 0 and 0 < value.seconds < math.inf)
+    if not isinstance(value, Block):
+        return True
+    times = (value.seconds, value.p50_s, value.p99_s)
+    return value.loops > 0 and all(0 < time < math.inf for time in times if time is not None)
 
 
 def _plain(value: Any) -> Any:

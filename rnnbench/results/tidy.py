@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from rnnbench.records import TIMED, Case, Record, Run, Score, Train
+from rnnbench.records import TIMED, Block, Case, Record, Run, Score, Train
 from rnnbench.results.doubts import open_run
 from rnnbench.results.reading import RunResults, Timings, find_runs
-from rnnbench.stats import estimate
+from rnnbench.results.reading import timings as timings_of
+from rnnbench.stats import Interval, estimate
 
 CASE_FIELDS = tuple(field.name for field in fields(Case) if field.name not in ("train", "measure"))
+PERCENTILES = ("p50_s", "p99_s")
 TRAIN_FIELDS = tuple(field.name for field in fields(Train))
 
 
@@ -26,7 +28,8 @@ def load(*paths: str | Path) -> pd.DataFrame:
     Columns: run, suite, started, protocol, key; every field of the case (those of ``train`` as
     ``train_*``); status, reason, path, parameters, compilations, findings; ``{phase}_median_s`` with its
     99 % bounds ``{phase}_low_s`` and ``{phase}_high_s`` (missing for a screening), and
-    ``{phase}_processes``; single timings ``*_s``; memory ``*_bytes``; parity_worst; metric,
+    ``{phase}_processes``; of single time steps ``stream_p50_s`` and ``stream_p99_s``, likewise from the
+    blocks' percentiles, with their bounds; single timings ``*_s``; memory ``*_bytes``; parity_worst; metric,
     score_mean, score_min, score_max, seeds, and the baselines trivial and simple. Times are in seconds.
 
     Raises ``RequestError`` for a path without runs.
@@ -41,7 +44,8 @@ def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for results in runs:
         timings = results.timings()
-        rows += [_row(results.run, record, timings) for record in results.records]
+        steps = {name: percentile_timings(results.blocks, name) for name in PERCENTILES}
+        rows += [_row(results.run, record, timings, steps) for record in results.records]
     table = pd.DataFrame.from_records(rows, columns=_columns(rows))
     for name in ("parameters", "compilations", "seeds", "train_clip", "train_target"):
         # all None would be a column of objects, which Parquet cannot type
@@ -51,12 +55,20 @@ def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
 
 def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
     """The fixed columns in their order, then phases and memory as they occur, by name."""
-    fixed = list(_row(None, None, {}))
+    fixed = list(_row(None, None, {}, {name: {} for name in PERCENTILES}))
     extra = sorted({name for row in rows for name in row} - set(fixed))
     return fixed + extra
 
 
-def _row(run: Run | None, record: Record | None, timings: Timings) -> dict[str, Any]:
+def percentile_timings(blocks: Iterable[Block], name: str) -> Timings:
+    """``p50_s`` or ``p99_s`` of blocks in the place of their seconds per call; others left out."""
+    values = ((block, getattr(block, name)) for block in blocks if block.phase == "stream")
+    return timings_of(replace(block, loops=1, seconds=value) for block, value in values if value is not None)
+
+
+def _row(
+    run: Run | None, record: Record | None, timings: Timings, steps: Mapping[str, Timings]
+) -> dict[str, Any]:
     case = record.case if record else None
     key = case.key if case else ""
     row: dict[str, Any] = {"run": run and run.name, "suite": run and run.suite}
@@ -65,16 +77,18 @@ def _row(run: Run | None, record: Record | None, timings: Timings) -> dict[str, 
     train = case.train if case else None
     row |= {f"train_{name}": getattr(train, name, None) for name in TRAIN_FIELDS}
     row["measure"] = ",".join(case.measure) if case else None
-    for name in ("status", "reason", "path", "parameters", "compilations"):
+    for name in ("status", "reason", "path", "step_path", "parameters", "compilations"):
         row[name] = getattr(record, name, None)
     row["findings"] = "; ".join(finding.word for finding in record.findings) if record else None
     for phase in TIMED:
         samples = timings.get((key, phase))
         time = estimate(samples) if samples else None
-        row[f"{phase}_median_s"] = time and time.value
-        row[f"{phase}_low_s"] = time and time.low
-        row[f"{phase}_high_s"] = time and time.high
+        row |= _columns_of(time, f"{phase}_median_s", phase)
         row[f"{phase}_processes"] = time.processes if time else 0
+    for name, percentiles in steps.items():
+        samples = percentiles.get((key, "stream"))
+        time = estimate(samples) if samples else None
+        row |= _columns_of(time, f"stream_{name}", f"stream_{name.removesuffix('_s')}")
     row["parity_worst"] = (
         max(record.parity.worst.values(), default=None) if record and record.parity else None
     )
@@ -83,6 +97,11 @@ def _row(run: Run | None, record: Record | None, timings: Timings) -> dict[str, 
         row |= record.phases
         row |= record.memory
     return row
+
+
+def _columns_of(time: Interval | None, value: str, bound: str) -> dict[str, float | None]:
+    found = (time.value, time.low, time.high) if time else (None, None, None)
+    return dict(zip((value, f"{bound}_low_s", f"{bound}_high_s"), found, strict=True))
 
 
 def _score(score: Score | None) -> dict[str, Any]:

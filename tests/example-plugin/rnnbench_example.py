@@ -16,6 +16,7 @@ import numpy as np
 from rnnbench.cells.gates import gated_shapes, linear
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import (
     Backend,
     Batch,
@@ -118,6 +119,17 @@ class ToyNetwork:
             self._ops, self._training, self._values, gradients, self._slots, step
         )
         return loss
+
+    step_path = "the cell's step"
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
+        """Inputs one by one, and the state before the first."""
+        inputs, state = split_steps(self._cell, self._spec, batch)
+        return list(self._cast(inputs)), {name: self._cast(value) for name, value in state.items()}
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """One time step: outputs (B,O), and the state for the next."""
+        return network_step(self._ops, self._cell, self._spec, self._values, x, state)
 
     def sync(self, value: Any) -> None:
         """NumPy has nothing to wait for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array
+from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import time_major
@@ -40,7 +42,7 @@ class JaxNetwork:
         path: str = "lax.scan",
     ) -> None:
         self.path = path
-        self._spec, self._device, self._dtype = spec, device, dtype
+        self._cell, self._spec, self._device, self._dtype = cell, spec, device, dtype
         start = {name: np.asarray(value, dtype) for name, value in parameters.items()}
         # on the host, where zeros need no compilation
         slots = start_slots(NumpyOps(), training, start)
@@ -64,6 +66,7 @@ class JaxNetwork:
         self._forward: Any = jax.jit(forward)
         self._gradients: Any = jax.jit(jax.value_and_grad(loss))
         self._step: Any = jax.jit(step, donate_argnums=0)
+        self._one_step: Any = jax.jit(partial(network_step, OPS, cell, spec))
 
     def put(self, batch: Batch) -> dict[str, Any]:
         """Time-major copies on the device; numbers in the network's dtype, tokens and classes as int32."""
@@ -93,6 +96,23 @@ class JaxNetwork:
         self._trained, loss = self._step(self._trained, batch)
         return loss
 
+    @property
+    def step_path(self) -> str:
+        """No kernel of whole sequences gains anything over one step."""
+        return "jitted step"
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
+        """See Network."""
+        inputs, state = split_steps(self._cell, self._spec, batch)
+        dtype = "int32" if self._spec.vocab is not None else self._dtype
+        xs = [self._place(x, dtype) for x in inputs]
+        return xs, {name: self._place(value, self._dtype) for name, value in state.items()}
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """See Network."""
+        after: tuple[Any, Any] = self._one_step(self._trained[0], x, state)
+        return after
+
     def sync(self, value: Any) -> None:
         """See Network. A device runs what it is given in order, so the last value comes last."""
         jax.block_until_ready(value)  # type: ignore[no-untyped-call]
@@ -106,9 +126,9 @@ class JaxNetwork:
         return {name: np.array(value) for name, value in self._trained[0].items()}
 
     def compilations(self) -> int:
-        """Entries in the caches of the three compiled functions: one for every shape that they have met."""
-        sizes = (jitted._cache_size() for jitted in (self._forward, self._gradients, self._step))
-        return sum(sizes)
+        """Entries in the caches of the compiled functions: one for every shape that they have met."""
+        functions = (self._forward, self._gradients, self._step, self._one_step)
+        return sum(jitted._cache_size() for jitted in functions)
 
     def memory(self) -> int | None:
         """Peak bytes on a device since the process began, since JAX cannot reset it; None on the CPU."""

@@ -11,7 +11,7 @@ from rnnbench_jax import recurrences
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec
-from rnnbench.testing import conformance_specs, parity_of
+from rnnbench.testing import conformance_specs, parity_of, step_parity_of
 
 pytestmark = pytest.mark.framework
 
@@ -48,6 +48,15 @@ def test_portable_equals_the_reference_in_float32(sessions, cells):
 def test_tokens_read_at_the_last_valid_step(sessions, cells, implementation):
     spec = NetworkSpec("lstm", 3, 5, 4, "last", "cross_entropy", vocab=11, lengths=True)
     assert parity_of(sessions["float64"], cells["lstm"], spec, implementation, "float64").passed
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("vocab", [None, 11])
+def test_repeated_steps_are_the_whole(sessions, cells, name, vocab):
+    spec = replace(DENSE, cell=name, layers=2, vocab=vocab)
+    # the step is the same whatever runs whole sequences
+    parity = step_parity_of(sessions["float64"], cells[name], spec, "native", "float64")
+    assert parity.passed, parity
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from autograd import value_and_grad
 
 from rnnbench.cells.network import network_loss, network_outputs
+from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import time_major
@@ -83,6 +84,21 @@ class PortableNetwork:
             OPS, self._training, self._parameters, gradients, self._slots, step
         )
         return loss
+
+    @property
+    def step_path(self) -> str:
+        """Nothing is recorded without gradients."""
+        return "the cell's step"
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[np.ndarray], dict[str, np.ndarray]]:
+        """See Network."""
+        inputs, state = split_steps(self._cell, self._spec, batch)
+        return list(self._own(inputs)), {name: np.array(h, self._dtype) for name, h in state.items()}
+
+    @quietly
+    def step(self, x: np.ndarray, state: Mapping[str, np.ndarray]) -> tuple[Any, dict[str, Any]]:
+        """See Network."""
+        return network_step(OPS, self._cell, self._spec, self._parameters, x, state)
 
     def sync(self, value: Any) -> None:
         """NumPy has computed when it returns."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rnnbench_numpy.backend import NumpyBackend
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Cell, NetworkSpec, Session, Settings
-from rnnbench.testing import conformance_specs, parity_of
+from rnnbench.testing import conformance_specs, parity_of, step_parity_of
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
 SPECS = [spec for cell in CELLS.values() for spec in conformance_specs(cell)]
@@ -41,6 +43,18 @@ def test_native_is_the_reference(sessions: dict[str, Session], dtype: str, spec:
 def test_portable_is_the_reference(sessions: dict[str, Session], dtype: str, spec: NetworkSpec) -> None:
     parity = parity_of(sessions[dtype], CELLS[spec.cell], spec, "portable", dtype)
     assert parity.passed, parity.worst
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("implementation", ["native", "portable"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_repeated_steps_are_the_whole(
+    sessions: dict[str, Session], dtype: str, cell: str, implementation: str
+) -> None:
+    spec = NetworkSpec(cell, 3, 5, 4, "each", "mse", layers=2)
+    for each in (spec, replace(spec, readout="last", lengths=True), replace(spec, vocab=11)):
+        parity = step_parity_of(sessions[dtype], CELLS[cell], each, implementation, dtype)
+        assert parity.passed, (each, parity)
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=lambda cell: cell.name)

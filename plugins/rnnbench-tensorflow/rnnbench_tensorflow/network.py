@@ -1,8 +1,8 @@
-"""A network on TensorFlow: parameters in variables, three tf.functions, retraced for each new shape."""
+"""A network on TensorFlow: parameters in variables, a tf.function for each phase, a trace for each shape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.network import network_loss, state_shapes
 from rnnbench.cells.ops import Array, Arrays
+from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
@@ -46,7 +47,7 @@ class TensorflowNetwork:
         *,
         time_major: bool,
     ) -> None:
-        self._spec, self._training, self._placement = spec, training, placement
+        self._cell, self._spec, self._training, self._placement = cell, spec, training, placement
         self._dtype = np.dtype(settings.dtype)
         self._state_shapes = state_shapes(cell, spec)
         self._outputs, self._words, self._time_major = outputs, words, time_major
@@ -66,8 +67,9 @@ class TensorflowNetwork:
             "forward": tf.function(self._trace_forward, autograph=False),
             "gradients": tf.function(self._trace_gradients, autograph=False),
             "train_step": tf.function(self._trace_train_step, autograph=False),
+            "step": tf.function(self._trace_step, autograph=False),
         }
-        self._traces: dict[tuple[str, tuple[Any, ...]], Any] = {}
+        self._traces: dict[tuple[str, Any], Any] = {}
 
     @property
     def path(self) -> str:
@@ -108,9 +110,31 @@ class TensorflowNetwork:
         """See Network."""
         return self._run("train_step", batch)
 
+    @property
+    def step_path(self) -> str:
+        """Keras would run a while loop around one step."""
+        return "the cell's step, tf.function"
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
+        """See Network."""
+        inputs, state = split_steps(self._cell, self._spec, batch)
+        tokens = self._spec.vocab is not None
+        with tf.device(self._placement):
+            xs = [self._constant(x, integers=tokens) for x in inputs]
+            return xs, {name: self._constant(value) for name, value in state.items()}
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """See Network."""
+        inputs = {"x": x, "state": state}
+        key = ("step", x.shape[0])
+        if key not in self._traces:
+            self._traces[key] = self._functions["step"].get_concrete_function(inputs)
+        return self._traces[key](inputs)  # type: ignore[no-any-return]
+
     def sync(self, value: Any) -> None:
-        """All devices: what was enqueued before is done, ``value`` with it."""
-        tf.test.experimental.sync_devices()
+        """All devices: what was enqueued before is done. On the CPU a call returns when it is done."""
+        if not self._placement.startswith("CPU"):
+            tf.test.experimental.sync_devices()
 
     def fetch(self, value: Any) -> Any:
         """See Network."""
@@ -181,6 +205,10 @@ class TensorflowNetwork:
             for name, variable in variables.items():
                 variable.assign(slots[slot][name])
         return loss
+
+    def _trace_step(self, inputs: Any) -> tuple[Any, dict[str, Any]]:
+        x, state = inputs["x"], inputs["state"]
+        return network_step(self._ops, self._cell, self._spec, self._values(), x, state)
 
     def _note_kernels(self) -> None:
         """What the graph being traced will run: found in it, because Keras falls back in silence."""

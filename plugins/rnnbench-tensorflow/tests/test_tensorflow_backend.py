@@ -17,7 +17,7 @@ from rnnbench.contracts import NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters
-from rnnbench.testing import MERGES, parity_of
+from rnnbench.testing import MERGES, parity_of, step_parity_of
 from rnnbench.training import start_slots, update
 
 pytestmark = pytest.mark.framework
@@ -53,6 +53,14 @@ def test_parity_in_float32(sessions, cell, implementation):
     spec = replace(HARD, cell=cell, layers=1)
     parity = parity_of(sessions["float32"], CELLS[cell], spec, implementation, "float32")
     assert parity.passed, parity.worst
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("vocab", [None, 11])
+def test_repeated_steps_are_the_whole(sessions, cell, vocab):
+    spec = replace(SMALL, cell=cell, readout="each", layers=2, vocab=vocab)
+    parity = step_parity_of(sessions["float64"], CELLS[cell], spec, "native", "float64")
+    assert parity.passed, parity
 
 
 @pytest.mark.slow

@@ -17,12 +17,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class NativeCell:
-    """A cell as a module of torch.nn.
+    """A cell as a module of torch.nn, and as torch's function of one time step.
 
     ``gates`` and ``states`` are in torch's order; ``inner`` is the gate whose second bias lives.
     """
 
     module: str
+    step: str
     gates: tuple[str, ...]
     states: tuple[str, ...] = ("h",)
     inner: str | None = None
@@ -30,10 +31,10 @@ class NativeCell:
 
 
 NATIVE: dict[str, NativeCell] = {
-    "elman": NativeCell("RNN", ("h",), options={"nonlinearity": "tanh"}),
-    "elman_relu": NativeCell("RNN", ("h",), options={"nonlinearity": "relu"}),
-    "lstm": NativeCell("LSTM", ("i", "f", "g", "o"), states=("h", "c")),
-    "gru": NativeCell("GRU", ("r", "z", "n"), inner="n"),
+    "elman": NativeCell("RNN", "rnn_tanh_cell", ("h",), options={"nonlinearity": "tanh"}),
+    "elman_relu": NativeCell("RNN", "rnn_relu_cell", ("h",), options={"nonlinearity": "relu"}),
+    "lstm": NativeCell("LSTM", "lstm_cell", ("i", "f", "g", "o"), states=("h", "c")),
+    "gru": NativeCell("GRU", "gru_cell", ("r", "z", "n"), inner="n"),
 }
 
 NO_NATIVE = {

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnbench.cells.network import part, sizes_of
+from rnnbench.cells.streaming import split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State
 from rnnbench_torch.kernel import watch_path
 from rnnbench_torch.layout import NativeCell, to_canonical, to_torch
@@ -142,6 +143,35 @@ class NativeModel:
         if packing is None:
             return y, self._final(finals, None)
         return y.index_select(0, packing.restore), self._final(finals, packing.restore)
+
+    @property
+    def step_path(self) -> str:
+        """A module of all time steps takes four times as long for one as torch's function for one."""
+        return f"torch.{self._native.step}"
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Tensor], list[Any]]:
+        """See Network; the state is (B,H) for each layer, or a tuple of them."""
+        inputs, state = split_steps(self._cell, self._spec, batch)
+        dtype = torch.int64 if self._spec.vocab is not None else self._dtype
+        xs = tensor(inputs, dtype, self._device).unbind(0)
+        return xs, [
+            parts if len(parts) > 1 else parts[0]
+            for parts in (
+                tuple(tensor(state[name], self._dtype, self._device) for name in names)
+                for names in zip(*self._state_names[0], strict=True)
+            )
+        ]
+
+    def step(self, x: Tensor, state: Sequence[Any]) -> tuple[Tensor, list[Any]]:
+        """See Model."""
+        if self._embedding is not None:
+            x = functional.embedding(x, self._embedding)
+        cell, new = getattr(torch, self._native.step), []
+        for weights, before in zip(self._modules[0].all_weights, state, strict=True):
+            after = cell(x, before, *weights)
+            x = after[0] if isinstance(after, tuple) else after
+            new.append(after)
+        return functional.linear(x, self._head_weight, self._head_bias), new
 
     def loss(self, data: Data) -> Tensor:
         """See Model."""

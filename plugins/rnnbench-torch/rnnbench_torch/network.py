@@ -35,6 +35,19 @@ class Model(Protocol):
         """Batch-major outputs and the final state, called without autograd."""
         ...
 
+    @property
+    def step_path(self) -> str:
+        """As in Network."""
+        ...
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Tensor], Any]:
+        """As in Network."""
+        ...
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """As in Network, called without autograd."""
+        ...
+
     def loss(self, data: Any) -> Tensor:
         """A scalar, called with autograd."""
         ...
@@ -92,6 +105,20 @@ class TorchNetwork:
         self._model.zero_frozen()
         self._update()
         return loss.detach()
+
+    @property
+    def step_path(self) -> str:
+        """See Network."""
+        return self._model.step_path
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Tensor], Any]:
+        """See Network."""
+        return self._model.put_steps(batch)
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """See Network."""
+        with torch.no_grad():
+            return self._model.step(x, state)
 
     def sync(self, value: Any) -> None:
         """On the CPU nothing is pending."""

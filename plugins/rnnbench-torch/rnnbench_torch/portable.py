@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes
+from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters
 from rnnbench_torch.network import tensor
 from rnnbench_torch.ops import TorchOps
@@ -66,6 +67,22 @@ class PortableModel:
         """See Model."""
         y, final = self._run(data)
         return (y.transpose(0, 1) if self._spec.readout == "each" else y), final
+
+    @property
+    def step_path(self) -> str:
+        """See Network."""
+        return "the cell's step, eager"
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
+        """See Network."""
+        inputs, state = split_steps(self._cell, self._spec, batch)
+        dtype = torch.int64 if self._spec.vocab is not None else self._dtype
+        xs = tensor(inputs, dtype, self._device).unbind(0)
+        return xs, {name: tensor(value, self._dtype, self._device) for name, value in state.items()}
+
+    def step(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See Model."""
+        return network_step(self._ops, self._cell, self._spec, self._parameters, x, state)
 
     def loss(self, data: Data) -> Tensor:
         """See Model."""

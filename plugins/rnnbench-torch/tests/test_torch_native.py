@@ -14,7 +14,7 @@ from rnnbench_torch.layout import NATIVE, to_canonical, to_torch
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Session, Settings
 from rnnbench.reference import PROBE_TRAINING, probe_batch, probe_parameters
-from rnnbench.testing import conformance_specs, parity_of
+from rnnbench.testing import conformance_specs, parity_of, step_parity_of
 
 pytestmark = pytest.mark.framework
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
@@ -40,6 +40,22 @@ def test_every_structure_agrees_with_the_reference(
         specs = specs[::3]
     worst = {spec: parity_of(session, CELLS[cell], spec, implementation, dtype).worst for spec in specs}
     assert {spec: ratios for spec, ratios in worst.items() if max(ratios.values()) > 1} == {}
+
+
+@pytest.mark.parametrize(("cell", "implementation"), IMPLEMENTED)
+def test_repeated_steps_are_the_whole(session: Session, dtype: str, cell: str, implementation: str) -> None:
+    spec = NetworkSpec(cell, 3, 5, 4, "each", "mse", layers=2)
+    for each in (spec, replace(spec, readout="last", lengths=True), replace(spec, vocab=11)):
+        parity = step_parity_of(session, CELLS[cell], each, implementation, dtype)
+        assert parity.passed, (each, parity)
+
+
+def test_control_a_permuted_gate_is_caught_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(NATIVE["lstm"], gates=("f", "i", "g", "o"))
+    monkeypatch.setitem(NATIVE, "lstm", wrong)
+    session = Torch().open(Settings(dtype="float32"), CELLS)
+    spec = NetworkSpec("lstm", 3, 5, 4, "each", "mse")
+    assert not step_parity_of(session, CELLS["lstm"], spec, "native", "float32").passed
 
 
 def worst_of(name: str, *, bidirectional: Any = "none", lengths: bool = False) -> Mapping[str, float]:

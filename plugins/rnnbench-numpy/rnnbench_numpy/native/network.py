@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from rnnbench.cells.network import part, state_shapes
+from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.numpy_ops import NumpyOps
 from rnnbench_numpy.fetching import copy_values
 from rnnbench_numpy.native.kernel import Kernel
 from rnnbench_numpy.native.layer import Layer
@@ -19,6 +21,7 @@ from rnnbench_numpy.native.optimizer import Optimizer
 from rnnbench_numpy.native.rows import Rows, rows_of
 from rnnbench_numpy.native.space import Space
 
+OPS = NumpyOps()
 # a network that diverges says so by its loss; and exp(-z) overflows where σ(z) is rightly 0
 quietly = np.errstate(over="ignore", invalid="ignore")
 
@@ -142,6 +145,23 @@ class NativeNetwork:
         self._optimizer.update(self._parameters, gradients)
         self._load_layers()
         return loss
+
+    @property
+    def step_path(self) -> str:
+        """The loops by hand are made for many steps; around a single one they take longer than the cell's."""
+        return "the cell's step"
+
+    def put_steps(self, batch: Batch) -> tuple[Sequence[np.ndarray], dict[str, np.ndarray]]:
+        """See Network."""
+        inputs, state = split_steps(self._cell, self._spec, batch)
+        dtype = np.dtype(np.int32) if self._spec.vocab is not None else self._dtype
+        xs = list(np.array(inputs, dtype, order="C"))
+        return xs, {name: value.astype(self._dtype) for name, value in state.items()}
+
+    @quietly
+    def step(self, x: np.ndarray, state: Mapping[str, np.ndarray]) -> tuple[Any, dict[str, Any]]:
+        """See Network."""
+        return network_step(OPS, self._cell, self._spec, self._parameters, x, state)
 
     def sync(self, value: Any) -> None:
         """NumPy has computed when it returns."""

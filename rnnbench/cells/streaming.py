@@ -1,0 +1,50 @@
+"""One time step of a whole network: what ``rnnbench.cells.network`` unrolls, for inputs that come one by one.
+
+Only where all layers run forward in time: a backward direction starts from the last input.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnnbench.cells.network import part, state_shapes
+from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.contracts import Batch, Cell, NetworkSpec
+from rnnbench.errors import Unsupported
+
+
+def split_steps(cell: Cell, spec: NetworkSpec, batch: Batch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """On the host, of any dtype: inputs with time first, (T,B,I) or (T,B), and every initial state (B,...).
+
+    Raises ``Unsupported`` where a direction runs backward.
+    """
+    if spec.bidirectional != "none":
+        raise Unsupported(
+            f"stream: a network of both directions ({spec.bidirectional}) needs the whole sequence before "
+            "its first output. Measure it without stream, or with bidirectional none"
+        )
+    inputs = np.swapaxes(batch.inputs, 0, 1)
+    shapes = state_shapes(cell, spec)
+    state = {name: np.zeros((inputs.shape[1], *shape)) for name, shape in shapes.items()}
+    return inputs, state | dict(batch.state or {})
+
+
+def network_step(
+    ops: Ops, cell: Cell, spec: NetworkSpec, parameters: Arrays, x: Array, state: Arrays
+) -> tuple[Array, dict[str, Array]]:
+    """x (B,I) or tokens (B,), states {"layers.0.forward.h": (B,H)} -> outputs (B,O) and the new states.
+
+    Repeated over the steps of a sequence it gives the outputs of ``network_outputs`` with readout "each";
+    the last of them are those with readout "last".
+    """
+    x = ops.rows(parameters["embed.E"], x) if spec.vocab is not None else x
+    new: dict[str, Array] = {}
+    for index in range(spec.layers):
+        prefix = f"layers.{index}.forward."
+        p = part(parameters, prefix)
+        # project is written for all steps at once, (T,B,...)
+        projected = cell.project(ops, p, ops.reshape(x, (1, *x.shape)))
+        u = {name: value[0] for name, value in projected.items()}
+        after, x = cell.step(ops, p, u, part(state, prefix))
+        new.update({prefix + name: value for name, value in after.items()})
+    return ops.matmul(x, parameters["head.W"]) + parameters["head.b"], new

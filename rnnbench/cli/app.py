@@ -281,12 +281,44 @@ def report(
 
 
 @app.command()
+def history(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Runs, folders or zips of runs; default: ./results."),
+    ] = None,
+    case: Annotated[
+        str, typer.Option("--case", metavar="TEXT", help="Run by run, the cases whose key contains TEXT.")
+    ] = "",
+    phase: Annotated[
+        str, typer.Option("--phase", help="forward, train_step, ...; default: the most that was timed.")
+    ] = "",
+    metric: Annotated[
+        str, typer.Option("--metric", help="Instead: score, host_peak_bytes, first_forward_s, ...")
+    ] = "",
+    json: JsonOption = False,
+) -> None:
+    """A case over runs and commits, one machine at a time; change points as a lagging view."""
+    from rnnbench.cli import history as telling
+
+    telling.show_history(paths or [], telling.Asked(case, phase, metric, json))
+
+
+@app.command()
 def export(
     runs: RunsArgument = None,
-    format: Annotated[str, typer.Option("--format", help="csv, jsonl or parquet.")] = "csv",
-    out: Annotated[Path | None, typer.Option("--out", help="File; default: beside the run.")] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="csv, jsonl, parquet, junit, summary, tensorboard, pytest-benchmark or "
+            "github-action-benchmark.",
+        ),
+    ] = "csv",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File (tensorboard: folder); default: beside the run.")
+    ] = None,
 ) -> None:
-    """Write the records of runs as one table."""
+    """Write runs as one table, or in the format of another tool."""
     from rnnbench.cli import looking
 
     looking.export(runs or [], format, out)

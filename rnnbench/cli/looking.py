@@ -95,20 +95,18 @@ def report(runs: Sequence[Path], out: Path | None) -> None:
 
 
 def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
-    """Write runs as one table."""
+    """Write runs in a format of ``rnnbench.exporting``."""
+    from rnnbench.exporting import FILES, check_format
+    from rnnbench.exporting import export as write_export
     from rnnbench.results import open_run
-    from rnnbench.results.exporting import export as exported
     from rnnbench.results.reading import BLOCKS, RECORDS, RUN
 
     folders = _runs(runs)
-    file = out or folders[-1] / f"records.{'export.jsonl' if format == 'jsonl' else format}"
+    check_format(format, len(folders))
+    file = out or folders[-1] / FILES[format]
     if file.name in (RUN, RECORDS, BLOCKS) and (file.parent / RUN).exists():
         raise RequestError("holds what was measured and is never overwritten", where=str(file))
-    content = exported([open_run(folder) for folder in folders], format)
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise RequestError(f"cannot be written: {error.strerror}", where=str(file)) from None
+    write_export([open_run(folder) for folder in folders], format, file)
     print(plain(file))
 
 

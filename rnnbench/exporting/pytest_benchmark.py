@@ -44,7 +44,7 @@ def pytest_benchmark(results: RunResults) -> bytes:
 
 
 def _commit(results: RunResults) -> dict[str, Any]:
-    """The commit that a worker was of; "unknown" where the run does not tell, as pytest-benchmark writes it."""
+    """The commit that a worker was of; "unknown", as pytest-benchmark has it, where no run tells."""
     revision: Mapping[str, Any] = {}
     for environment in results.run.environments.values():
         revision = revision or environment.get("revision") or {}

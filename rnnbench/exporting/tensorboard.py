@@ -106,4 +106,4 @@ def _events(run: Run, record: Record, score: Score, curve: Curve, step_s: float)
 
 def _points(score: Score, curve: Curve) -> Iterator[tuple[int, str, float]]:
     for tag, values in ((f"score/{score.metric}", curve.scores), ("loss", curve.loss)):
-        yield from ((step, tag, value) for step, value in zip(curve.steps, values, strict=True))
+        yield from ((step, tag, value) for step, value in zip(curve.steps, values, strict=False))

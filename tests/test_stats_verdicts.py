@@ -17,12 +17,14 @@ from rnnbench.stats import (
     Interval,
     Samples,
     detectable,
+    estimate,
     gain,
     judge,
     judge_gain,
     quotient,
     ratio,
     spread_between,
+    summarize,
 )
 
 BOUNDS = (0.01, 0.01, 0.05)
@@ -66,6 +68,11 @@ def run_after_run(
         for factor in (1.0, 1.0 + change)
     ]
     return sides[0], sides[1]
+
+
+def unpaired(ours: Samples, theirs: Samples) -> Interval:
+    one, other = summarize([ours, theirs])
+    return quotient(one, other)
 
 
 def share_flagged(change: float, runs: int, flagged: Callable[[Samples, Samples], bool]) -> float:
@@ -133,7 +140,7 @@ def test_what_is_no_regression_by_its_threshold_is_unchanged() -> None:
 @given(samples, samples)
 def test_verdicts_invert(a: Samples, b: Samples) -> None:
     turned = {"regression": "improvement", "improvement": "regression"}
-    for forth, back in ((ratio(a, b), ratio(b, a)), (quotient(a, b), quotient(b, a))):
+    for forth, back in ((ratio(a, b), ratio(b, a)), (unpaired(a, b), unpaired(b, a))):
         assert forth is not None
         assert back is not None
         assert forth.value == pytest.approx(back.inverse.value, rel=1e-9)
@@ -154,7 +161,7 @@ def test_a_unit_changes_no_verdict(a: Samples, b: Samples, unit: float) -> None:
     def scaled(each: Samples) -> Samples:
         return {p: {r: v * unit for r, v in rounds.items()} for p, rounds in each.items()}
 
-    for between in (ratio, quotient):
+    for between in (ratio, unpaired):
         before, after = between(a, b), between(scaled(a), scaled(b))
         assert before is not None
         assert after is not None
@@ -168,7 +175,7 @@ def test_a_unit_changes_no_verdict(a: Samples, b: Samples, unit: float) -> None:
 def test_the_order_of_rounds_and_processes_changes_nothing(each: Samples) -> None:
     turned = {p: dict(reversed(rounds.items())) for p, rounds in reversed(each.items())}
     assert ratio(turned, each) == ratio(each, each)
-    assert quotient(turned, each).value == pytest.approx(1.0)
+    assert unpaired(turned, each).value == pytest.approx(1.0)
 
 
 def test_a_quotient_is_welchs() -> None:
@@ -176,7 +183,7 @@ def test_a_quotient_is_welchs() -> None:
     a, b = draw.lognormal(0.1, 0.02, (4, 7)), draw.lognormal(0.0, 0.2, (9, 7))
     one, other = np.log(np.median(a, axis=1)), np.log(np.median(b, axis=1))
     expected = oracle.ttest_ind(one, other, equal_var=False).confidence_interval(0.99)
-    found = quotient(as_samples(a), as_samples(b))
+    found = unpaired(as_samples(a), as_samples(b))
     assert found.value == pytest.approx(math.exp(one.mean() - other.mean()))
     assert found.low == pytest.approx(math.exp(expected.low))
     assert found.high == pytest.approx(math.exp(expected.high))
@@ -184,11 +191,21 @@ def test_a_quotient_is_welchs() -> None:
 
 
 def test_a_quotient_of_single_processes_has_no_interval_and_of_none_is_an_error() -> None:
-    assert quotient({0: {0: 2.0}}, {0: {0: 1.0}, 1: {0: 1.0}}) == Interval(2.0, None, None, 1)
+    assert unpaired({0: {0: 2.0}}, {0: {0: 1.0}, 1: {0: 1.0}}) == Interval(2.0, None, None, 1)
     exact = {0: {0: 1.0}, 1: {0: 1.0}}
-    assert quotient(exact, exact) == Interval(1.0, 1.0, 1.0, 2)
+    assert unpaired(exact, exact) == Interval(1.0, 1.0, 1.0, 2)
     with pytest.raises(ValueError, match="nothing was measured"):
-        quotient({}, exact)
+        unpaired({}, exact)
+    assert summarize([]) == []
+
+
+@given(st.lists(samples, min_size=1, max_size=4))
+def test_a_summary_says_what_the_estimate_says(many: list[Samples]) -> None:
+    for each, summary in zip(many, summarize(many), strict=True):
+        found = estimate(each)
+        assert (summary.seconds, summary.processes) == (pytest.approx(found.value), found.processes)
+        logs = [math.log(np.median(list(rounds.values()))) for rounds in each.values()]
+        assert summary.variance == pytest.approx(np.var(logs, ddof=1), abs=1e-12)
 
 
 def test_a_detectable_change_is_found_as_often_as_is_said() -> None:

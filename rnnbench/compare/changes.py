@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rnnbench.compare.outcome import FAILED, Change
-from rnnbench.compare.pairing import Pairing
+from rnnbench.compare.pairing import Pairing, key_of
 from rnnbench.compare.verdicts import Times
 from rnnbench.records import Record
 
@@ -53,7 +53,7 @@ def find_changes(pairing: Pairing, base: Mapping[str, Times], head: Mapping[str,
 
 
 def _measured(record: Record, times: Mapping[str, Times]) -> Iterator[str]:
-    yield from times.get(record.case.key, ())
+    yield from times.get(key_of(record.case), ())
     if any(name.endswith("_peak_bytes") for name in record.memory):
         yield "memory"
     if record.score is not None:

@@ -9,12 +9,13 @@ from typing import Any
 from rnnbench.compare.changes import find_changes
 from rnnbench.compare.fingerprints import unlike_runs, unlike_workers
 from rnnbench.compare.outcome import Comparison, Row, Side
-from rnnbench.compare.pairing import PAIRED, Pair, Pairing, pair_axis, pair_runs
+from rnnbench.compare.pairing import PAIRED, Pair, Pairing, key_of, pair_axis, pair_runs
 from rnnbench.compare.spreads import Spreads, spreads_of
-from rnnbench.compare.verdicts import Mode, Times, count_rows, score_row, time_rows
+from rnnbench.compare.verdicts import Mode, Timed, Times, count_rows, score_row, time_rows
 from rnnbench.records import Case, Measure, Run
 from rnnbench.results.doubts import is_followed
 from rnnbench.results.reading import RunResults
+from rnnbench.stats import summarize
 from rnnbench.thresholds import Thresholds
 
 
@@ -97,7 +98,9 @@ def compare_axis(
 
     def scored(pair: Pair) -> bool:
         """Only where each side was trained itself: a score that is quoted would be compared with itself."""
-        return all(each.score and each.score.trained_on == each.case.key for each in (pair.base, pair.head))
+        return all(
+            each.score and each.score.trained_on == key_of(each.case) for each in (pair.base, pair.head)
+        )
 
     terms = _Terms(
         "live" if live else "apart",
@@ -125,10 +128,11 @@ def compare_axis(
 
 
 def by_case(results: RunResults) -> Mapping[str, Times]:
-    """Case key -> phase -> process -> round -> seconds per call."""
-    found: dict[str, dict[Measure, Any]] = {}
-    for (key, phase), samples in results.timings().items():
-        found.setdefault(key, {})[phase] = samples
+    """Case key -> phase -> its times."""
+    timings = {at: samples for at, samples in results.timings().items() if any(samples.values())}
+    found: dict[str, dict[Measure, Timed]] = {}
+    for (at, samples), summary in zip(timings.items(), summarize(list(timings.values())), strict=True):
+        found.setdefault(at[0], {})[at[1]] = Timed(samples, summary)
     return found
 
 
@@ -156,8 +160,8 @@ def _rows(pair: Pair, base: Mapping[str, Times], head: Mapping[str, Times], term
         yield Row(pair.base.case, pair.head.case, "case", "", "incomparable", text="; ".join(unlike))
         return
     bounds = terms.thresholds.of(pair.head.case)
-    key = pair.head.case.key
-    then, now = base.get(pair.base.case.key, {}), head.get(key, {})
+    key = key_of(pair.head.case)
+    then, now = base.get(key_of(pair.base.case), {}), head.get(key, {})
     yield from time_rows(pair, then, now, terms.mode, bounds, terms.spreads.get(key, {}))
     if terms.mode != "apart":
         yield from count_rows(pair, bounds, exactly=terms.exactly)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rnnbench.compare.verdicts import Spread
 from rnnbench.records import Measure
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import estimate, spread_between
+from rnnbench.stats import spread_between, summarize
 
 Spreads = Mapping[str, Mapping[Measure, Spread]]
 """Case key -> phase -> how much runs of it differ."""
@@ -19,9 +19,9 @@ def spreads_of(runs: Sequence[RunResults]) -> Spreads:
         return {}
     values: dict[tuple[str, Measure], list[float]] = {}
     for run in runs:
-        for at, samples in run.timings().items():
-            if samples:
-                values.setdefault(at, []).append(estimate(samples).value)
+        timings = {at: samples for at, samples in run.timings().items() if any(samples.values())}
+        for at, summary in zip(timings, summarize(list(timings.values())), strict=True):
+            values.setdefault(at, []).append(summary.seconds)
     found: dict[str, dict[Measure, Spread]] = {}
     for (key, phase), times in values.items():
         share = spread_between(times)

@@ -11,13 +11,22 @@ from rnnbench.compare.outcome import FLAGGED, Row, Verdict
 from rnnbench.compare.pairing import Pair
 from rnnbench.records import TIMED, Measure, Score
 from rnnbench.results.doubts import is_cut_short
-from rnnbench.stats import Interval, Samples, detectable, estimate, gain, judge, judge_gain, quotient, ratio
+from rnnbench.stats import Interval, Samples, Summary, detectable, gain, judge, judge_gain, quotient, ratio
 from rnnbench.thresholds import Bounds
 
 Mode = Literal["live", "stored", "apart"]
 """live: in turns, so that ratios are paired. stored: two runs. apart: groups of one run, no common rounds."""
 
-Times = Mapping[Measure, Samples]
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The raw times of a case in one phase, and what they come to."""
+
+    samples: Samples
+    summary: Summary
+
+
+Times = Mapping[Measure, Timed]
 COUNTS = ("parameters", "compilations")
 MEMORY_FLOOR_BYTES = 1 << 20
 """Resident memory comes in pages and arenas: less than this is nobody's doing."""
@@ -98,13 +107,14 @@ def score_row(pair: Pair, base: Score, head: Score, bounds: Bounds, *, judged: b
 def _time_row(
     pair: Pair,
     phase: Measure,
-    base: Samples,
-    head: Samples,
+    base: Timed,
+    head: Timed,
     mode: Mode,
     bounds: Bounds,
     spread: Spread | None,
 ) -> Row:
-    found = ratio(head, base) if mode == "live" else quotient(head, base)
+    live = mode == "live"
+    found = ratio(head.samples, base.samples) if live else quotient(head.summary, base.summary)
     if found is None:
         text = "no common round: not measured in turns"
         return Row(pair.base.case, pair.head.case, "time", phase, "incomparable", text=text)
@@ -125,10 +135,9 @@ def _time_row(
     else:
         apart = found.low is not None and found.usable and (found.above_one or found.inverse.above_one)
         verdict = "different" if apart else "not_told_apart"
-    then, now = estimate(base).value, estimate(head).value
     return Row(
-        pair.base.case, pair.head.case, "time", phase, verdict, then, now, found,
-        bound=bound, detectable=least, text=text,
+        pair.base.case, pair.head.case, "time", phase, verdict, base.summary.seconds, head.summary.seconds,
+        found, bound=bound, detectable=least, text=text,
     )  # fmt: skip
 
 

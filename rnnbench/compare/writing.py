@@ -11,9 +11,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from rnnbench.compare.outcome import VERDICTS, Change, Comparison, Row
-from rnnbench.compare.pairing import AXES
+from rnnbench.compare.pairing import AXES, key_of
 from rnnbench.errors import RequestError
-from rnnbench.records import Case
 
 FORMAT = 1
 NAME = "verdict.json"
@@ -22,7 +21,12 @@ CHANGES = ("vanished", "new", "newly_failing", "newly_ok", "still_failing")
 
 def encode(comparison: Comparison, fail_on: Collection[str] = ()) -> bytes:
     """One JSON object in UTF-8. Infinite bounds are the strings "Infinity" and "-Infinity"."""
-    cases = _Cases()
+    changes = [each for name in CHANGES for each in getattr(comparison, name)]
+    cases = {
+        id(case): case
+        for row in (*comparison.rows, *changes)
+        for case in ((row.case, row.base_case) if isinstance(row, Row) else (row.case,))
+    }
     counts = Counter(row.verdict for row in comparison.rows)
     content = {
         "format": FORMAT,
@@ -35,8 +39,9 @@ def encode(comparison: Comparison, fail_on: Collection[str] = ()) -> bytes:
         "confirmed": comparison.confirmed,
         "forced": comparison.forced,
         "counts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-        "rows": [_row(row, cases) for row in comparison.rows],
-        **{name: [_change(each, cases) for each in getattr(comparison, name)] for name in CHANGES},
+        "cases": {key_of(case): {name: getattr(case, name) for name in AXES} for case in cases.values()},
+        "rows": [_row(row) for row in comparison.rows],
+        **{name: [_change(each) for each in getattr(comparison, name)] for name in CHANGES},
         "notes": list(comparison.notes),
     }
     return to_json(content, inf_nan_mode="strings") + b"\n"
@@ -60,32 +65,11 @@ def write(comparison: Comparison, file: Path, fail_on: Collection[str] = ()) -> 
     return content
 
 
-class _Cases:
-    """Keys and fields of cases, worked out once for each: a case has up to ten rows."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[str, dict[str, Any]]] = {}
-
-    def key(self, case: Case) -> str:
-        return self._of(case)[0]
-
-    def fields(self, case: Case) -> dict[str, Any]:
-        return self._of(case)[1]
-
-    def _of(self, case: Case) -> tuple[str, dict[str, Any]]:
-        found = self._known.get(id(case))
-        if found is None:
-            found = case.key, {name: getattr(case, name) for name in AXES}
-            self._known[id(case)] = found
-        return found
-
-
-def _row(row: Row, cases: _Cases) -> dict[str, Any]:
+def _row(row: Row) -> dict[str, Any]:
     ratio, gain = row.ratio, row.gain
     return {
-        "case": cases.key(row.case),
-        "base_case": cases.key(row.base_case),
-        "axes": cases.fields(row.case),
+        "case": key_of(row.case),
+        "base_case": key_of(row.base_case),
         "kind": row.kind,
         "what": row.what,
         "verdict": row.verdict,
@@ -103,10 +87,9 @@ def _bounds(value: float, low: float | None, high: float | None) -> dict[str, An
     return {"value": value, "low": low, "high": high}
 
 
-def _change(change: Change, cases: _Cases) -> dict[str, Any]:
+def _change(change: Change) -> dict[str, Any]:
     return {
-        "case": cases.key(change.case),
-        "axes": cases.fields(change.case),
+        "case": key_of(change.case),
         "what": change.what,
         "base": change.base,
         "head": change.head,

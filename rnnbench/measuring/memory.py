@@ -18,7 +18,8 @@ class HostPeak:
     """``with HostPeak(above) as host: ...`` and then ``host.peak_bytes``: resident memory above ``above``.
 
     ``above`` is what ``resident_bytes`` said before the network was built. So buffers that a network
-    keeps from call to call count, and the framework, which was there before, does not.
+    keeps from call to call count, and the framework, which was there before, does not. None where the peak
+    is not above it: the framework gave back more meanwhile than the network took, and how much is unknown.
 
     Linux keeps the high-water mark of resident memory and lets a process reset it
     (/proc/self/clear_refs, value 5). Elsewhere, or where that is forbidden, a thread samples
@@ -46,7 +47,8 @@ class HostPeak:
         else:
             self._done.set()
             self._thread.join()
-        self.peak_bytes = max(0, self._sampled - self._above)
+        more = self._sampled - self._above
+        self.peak_bytes = more if more > 0 else None
 
     def _sample(self) -> None:
         while not self._done.wait(0.002):

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import rnnbench
@@ -61,6 +62,7 @@ def run_plan(
     """
     suite = plan.suite
     present = Environment(plugin_files=tuple(plugin_files), revision=describe(Path.cwd()))
+    begun, begin = datetime.now(UTC), time.monotonic()
     if resume:
         writer, done = open_for_resume(folder)
         try:
@@ -71,7 +73,7 @@ def run_plan(
         run = _begun_again(done.run, plan)
     else:
         done = None
-        run = _begun(plan, folder, command)
+        run = _begun(plan, folder, command, begun)
         writer = create(folder, run)
     earlier_s = run.spent_s
     watch = Watch()
@@ -104,7 +106,9 @@ def run_plan(
             done=done,
             keep=keep,
         )
-        keep(outcome, _now())
+        # by the clock that nobody sets: an end before its beginning would be no end
+        finished = _stamp(begun + timedelta(seconds=time.monotonic() - begin))
+        keep(outcome, max(run.started, finished))
     return open_run(folder)
 
 
@@ -148,14 +152,14 @@ def _ask_devices(
     return devices, reasons
 
 
-def _begun(plan: Plan, folder: Path, command: Sequence[str]) -> Run:
+def _begun(plan: Plan, folder: Path, command: Sequence[str], begun: datetime) -> Run:
     suite = plan.suite
     return Run(
         name=folder.name,
         suite=suite.name,
         about=suite.about,
         command=tuple(command),
-        started=_now(),
+        started=_stamp(begun),
         rnnbench=rnnbench.__version__,
         rounds=suite.rounds,
         processes=suite.processes,
@@ -218,5 +222,5 @@ def digest_tasks(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")

@@ -7,6 +7,7 @@ Exit status: 0 fine · 1 rnnbench itself failed · 2 the request is wrong · 6 a
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from types import FrameType
@@ -39,9 +40,24 @@ def main() -> None:
     except RnnbenchError as error:
         print(f"rnnbench: {plain(error)}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        if not _is_deaf(sys.stdout.fileno()):
+            raise
+        print(f"rnnbench: nothing more can be printed: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python will try once more
+        sys.exit(1)
     except SystemExit as leaving:
         # click knows one kind of interruption only
         sys.exit(143 if _terminated and leaving.code == 130 else leaving.code)
+
+
+def _is_deaf(descriptor: int) -> bool:
+    """A full disk, or a reader that went away."""
+    try:
+        os.write(descriptor, b"\n")
+    except OSError:
+        return True
+    return False
 
 
 _terminated: list[int] = []

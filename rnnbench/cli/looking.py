@@ -22,6 +22,7 @@ from rnnbench.planning.checks import known_implementations
 from rnnbench.plugins import Plugins, availability, discover
 
 if TYPE_CHECKING:
+    from rnnbench.results.reading import RunResults
     from rnnbench.verifying import Verdict
 
 _HEADINGS = {"parameters (I=64, H=128)": "parameters", "native on": "native"}
@@ -89,8 +90,7 @@ def report(runs: Sequence[Path], out: Path | None) -> None:
         raise RequestError(f"takes one run, and these are {len(folders)}", where="--out")
     for folder in folders:
         results = open_run(folder)
-        for problem in results.problems:
-            say_error(f"{folder}: {problem}")
+        _name_problems(folder, results)
         print(plain(write(results, out or folder)))
 
 
@@ -106,8 +106,16 @@ def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
     file = out or folders[-1] / FILES[format]
     if file.name in (RUN, RECORDS, BLOCKS) and (file.parent / RUN).exists():
         raise RequestError("holds what was measured and is never overwritten", where=str(file))
-    write_export([open_run(folder) for folder in folders], format, file)
+    opened = [open_run(folder) for folder in folders]
+    for folder, results in zip(folders, opened, strict=True):
+        _name_problems(folder, results)
+    write_export(opened, format, file)
     print(plain(file))
+
+
+def _name_problems(folder: Path, results: RunResults) -> None:
+    for problem in results.problems:
+        say_error(f"{folder}: {problem}")
 
 
 def init(file: Path, csv: Path | None, target: str) -> None:

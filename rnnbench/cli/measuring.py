@@ -198,6 +198,8 @@ def _measure(
             say(console, f"{kept}: rnnbench {_resumed(command, folder)}")
         return 130
     except WriteFailed as error:
+        if not (folder / RUN).exists():
+            raise
         raise WriteFailed(f"{error}. Make room, then: rnnbench {_resumed(command, folder)}") from error
     if json:
         print(export([results], "jsonl").decode(), end="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -51,7 +52,7 @@ class Shown:
             self._status.update(Text(plain(line)))
         elif time.monotonic() - self._last_line > _PLAIN_EVERY_S:
             self._last_line = time.monotonic()
-            say(self._console, line)
+            self._say(line)
 
     def record(self, record: Record) -> None:
         """A case has ended, or has more to say; only the first time and failures are told."""
@@ -63,9 +64,13 @@ class Shown:
             if new:
                 self.note(f"{key}: ok")
             return
-        say(self._console, f"{record.status}: {key}: {record.reason}")
+        self._say(f"{record.status}: {key}: {record.reason}")
 
     def _open(self) -> None:
         if self._opening:
-            say(self._console, self._opening)
+            self._say(self._opening)
             self._opening = ""
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):  # whoever reads this may go away; what is measured is in files
+            say(self._console, text)

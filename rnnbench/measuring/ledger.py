@@ -136,6 +136,8 @@ def writing() -> Iterator[None]:
     """Say in one line what a disk refuses. Raises WriteFailed."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise WriteFailed("the results folder was removed or renamed during the run") from error
     except OSError as error:
         raise WriteFailed(
             f"results cannot be written: {error.strerror}. What was written is whole"

@@ -70,7 +70,7 @@ class Writer:
     def _append(file: FileIO, line: bytes) -> None:
         # else it would be written to a file that nobody can open any more
         if os.fstat(file.fileno()).st_nlink == 0 and not Path(file.name).exists():
-            raise FileNotFoundError(errno.ENOENT, "their folder was removed while they were written")
+            raise FileNotFoundError(errno.ENOENT, "removed while it was written")
         rest = line + b"\n"
         while rest:
             rest = rest[file.write(rest) :]

@@ -1,8 +1,8 @@
 """Case, Record, Block: what is measured, what came of it, and the raw samples.
 
 Plain frozen values; statistics are computed from them when they are read (``stats.py``),
-never stored. Validation happens at the doors: ``suite.py`` on the way in, ``results.py`` on
-the way back from a file.
+never stored. Validation happens at the doors: ``suite`` on the way in, ``results`` on the way
+back from a file.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from rnnbench.report.answers import learning, level, speed, summary, verdict
 from rnnbench.report.matrix import matrix
 from rnnbench.report.ranking import rank_groups
 from rnnbench.report.words import digits
+from rnnbench.results.reading import RunResults
 
 RESULTS = synthetic.results(tasks=("copy",), lengths=(20, 100), cells=("gru", "lstm"))
 
@@ -80,6 +81,20 @@ def test_groups_with_other_settings_are_never_compared() -> None:
     groups = rank_groups(both)
     assert [len(group.rows) for group in groups] == [1, 1]
     assert [group.title for group in groups] == ["copy · T 20 · lstm · H 128", "copy · T 20 · lstm · H 64"]
+
+
+def test_two_environments_stand_in_one_group_under_names_of_their_own() -> None:
+    cases = [synthetic.case(env=env) for env in ("present", "old")]
+    blocks = [
+        block
+        for case, per_step_s in zip(cases, (1e-5, 2e-5), strict=True)
+        for block in synthetic.blocks(case, per_step_s, spread=0.002)
+    ]
+    (group,) = rank_groups(RunResults(synthetic.run(), tuple(map(synthetic.record, cases)), tuple(blocks)))
+    assert group.title == "copy · T 20 · lstm"
+    assert [row.label for row in group.rows] == ["torch native present", "torch native old"]
+    (alone,) = rank_groups(synthetic.timed({"torch": 1e-5}))
+    assert alone.rows[0].label == "torch native"
 
 
 @pytest.mark.parametrize(

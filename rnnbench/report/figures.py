@@ -13,7 +13,7 @@ from rnnbench.report.drawing import draw_bars, draw_curves, draw_dots, draw_heat
 from rnnbench.report.matrix import Field, matrix
 from rnnbench.report.panels import BASELINE, Axis, Curve, Panel, Style, styles
 from rnnbench.report.ranking import Ranking, Row, rank_groups
-from rnnbench.report.words import PHASES, UNITS, digits, listed, safe, seconds
+from rnnbench.report.words import PHASES, UNITS, digits, labels, listed, safe, seconds
 from rnnbench.results.reading import RunResults
 
 MATRIX = "matrix"
@@ -160,11 +160,13 @@ def _learning_curves(groups: Sequence[Ranking], look: dict[str, Style]) -> Figur
 
 
 def _first_calls(results: RunResults) -> Figure:
+    names = labels([record.case for record in results.records])
     totals: dict[str, list[list[float]]] = {}
     for record in results.records:
         if record.status == "ok" and any(name in record.phases for name in FIRST):
-            label = safe(f"{record.case.backend} {record.case.implementation}", 60)
-            totals.setdefault(label, []).append([record.phases.get(name, 0.0) for name in FIRST])
+            totals.setdefault(names[record.case.key], []).append(
+                [record.phases.get(name, 0.0) for name in FIRST]
+            )
     if not totals:
         return Figure("first", "Before the first step", "", ())
     rows = [

@@ -12,7 +12,7 @@ from rnnbench.results.doubts import drifting, is_followed
 from rnnbench.results.reading import RunResults, Timings
 from rnnbench.stats import Interval, estimate, ranks, ratio
 
-NAMED = ("task", "length", "cell", "backend", "implementation", "device", "measure")
+NAMED = ("task", "length", "cell", "backend", "implementation", "device", "env", "measure")
 WORDS = {"hidden": "H", "batch": "B", "layers": "layers", "threads": "threads"}
 
 

@@ -107,11 +107,12 @@ def lengths(values: Iterable[int]) -> str:
 
 
 def labels(cases: Sequence[Case]) -> dict[str, str]:
-    """Case key -> who computes it: backend, implementation, and the device where they differ."""
-    several = len({case.device for case in cases}) > 1
+    """Case key -> who computes it: backend and implementation; device and environment where they differ."""
+    several = [name for name in ("device", "env") if len({getattr(case, name) for case in cases}) > 1]
     return {
         case.key: safe(
-            f"{case.backend} {case.implementation}{f' {case.device}' if several else ''}", limit=60
+            " ".join([case.backend, case.implementation, *(getattr(case, name) for name in several)]),
+            limit=60,
         )
         for case in cases
     }

@@ -101,7 +101,7 @@ def timings(blocks: Iterable[Block]) -> dict[tuple[str, Measure], dict[int, dict
         rounds = processes.setdefault(block.process, {})
         if rounds and block.round <= next(reversed(rounds)):
             rounds.clear()
-        rounds[block.round] = block.seconds / block.loops
+        rounds[block.round] = block.per_call_s
     return found
 
 

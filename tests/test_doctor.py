@@ -532,7 +532,7 @@ def test_a_live_self_test(tmp_path: Path) -> None:
         def record(self, record: Record) -> None:
             assert record.status == "ok", record.reason
 
-    size = Size(("elman",), (4,), rounds=4, processes=2)
+    size = Size(("elman",), (4,), rounds=4, processes=2, most=2, budget_s=120.0)
     tested = self_test(tmp_path, Silent(), size)
     assert tested.lost == ()
     assert len(tested.identical) == len(tested.slower) == size.networks == 2

@@ -18,6 +18,7 @@ from rnnbench.doctor.selftest_plugin import NAME
 from rnnbench.errors import RequestError
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress
+from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
 from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
@@ -58,17 +59,24 @@ defaults:
   measure: [forward]
   rounds: {rounds}
   processes: {processes}
+budget: {budget_s:.0f} s
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much a self-test measures."""
+    """How much a self-test measures.
+
+    ``processes`` for all, up to ``most`` where intervals are still wide then. ``budget_s`` is that of each of
+    the two measurements, the first and that of what was flagged.
+    """
 
     cells: tuple[str, ...]
     batches: tuple[int, ...]
     rounds: int
     processes: int
+    most: int
+    budget_s: float
 
     @property
     def networks(self) -> int:
@@ -76,9 +84,9 @@ class Size:
         return len(self.cells) * len(LENGTHS) * len(self.batches)
 
 
-WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 20, 6)
+WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 20, 6, 20, 600.0)
 """20 networks."""
-QUICK = Size(("gru", "lstm"), (4,), 10, 4)
+QUICK = Size(("gru", "lstm"), (4,), 10, 4, 8, 120.0)
 """4 networks, for a first impression."""
 
 
@@ -139,12 +147,12 @@ def self_test(folder: Path, progress: Progress, size: Size = WHOLE) -> SelfTest:
     planned = plan_self_test(plugins, size)
     if not planned.cases:
         raise RequestError(planned.refused[0].reason, where="--self-test")
-    results = _measure(planned, plugins, progress, folder / "first")
+    results = _measure(planned, size, plugins, progress, folder / "first")
     first = compare_axis(results, "env", BASE)
     again = first
     if first.flagged:
         chosen = only(planned, first.flagged)
-        again = compare_axis(_measure(chosen, plugins, progress, folder / "again"), "env", BASE)
+        again = compare_axis(_measure(chosen, size, plugins, progress, folder / "again"), "env", BASE)
     progress.note("the overhead of the harness")
     return summarise(first, again, results.records, measure_overhead(), time.monotonic() - begun)
 
@@ -159,6 +167,7 @@ def plan_self_test(plugins: Plugins, size: Size) -> Plan:
         backend=NAME,
         rounds=size.rounds,
         processes=size.processes,
+        budget_s=size.budget_s,
     )
     offers = offers_of(plugins)
     sides = {side.name: offers for side in ENVIRONMENTS}
@@ -192,8 +201,7 @@ def _rows(comparison: Comparison, env: str) -> tuple[Row, ...]:
     return tuple(row for row in comparison.rows if row.kind == "time" and row.case.env == env)
 
 
-def _measure(planned: Plan, plugins: Plugins, progress: Progress, folder: Path) -> RunResults:
-    suite = planned.suite
+def _measure(planned: Plan, size: Size, plugins: Plugins, progress: Progress, folder: Path) -> RunResults:
     return run_plan(
         planned,
         plugins,
@@ -201,7 +209,8 @@ def _measure(planned: Plan, plugins: Plugins, progress: Progress, folder: Path) 
         folder=folder,
         command=["rnnbench", "doctor", "--self-test"],
         environments=ENVIRONMENTS,
-        protocol=Protocol(rounds=suite.rounds, warm_s=WARM_S),
+        protocol=Protocol(rounds=size.rounds, warm_s=WARM_S),
+        replication=Replication(size.processes, size.most),
     )
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 LEVEL = 0.01
 """A series without a change has one found in it with at most this probability."""
 
-FEWEST = 10
-"""Values below which no order is so rare that a change could be shown at this level."""
+FEWEST = 12
+"""Values below which no order is so rare that a change could be shown at this level: of the 462 ways to put
+the five largest of eleven, they or the rest are one stretch in seven."""
 
 SHORTEST = 2
 """One odd run is an outlier and no level."""

@@ -10,8 +10,8 @@ from typing import Any
 from rnnbench.compare.fingerprints import environment_of, unlike_runs, unlike_workers
 from rnnbench.history.changepoints import ChangePoint, change_points
 from rnnbench.records import TIMED, Case, Measure, Record, Run, Status
-from rnnbench.results.reading import RunResults, Timings
-from rnnbench.stats import Interval, Samples, estimate, quotient
+from rnnbench.results.reading import RunResults, timings
+from rnnbench.stats import Interval, Summary, estimate, quotient, summarize
 
 COUNTS = ("parameters", "compilations")
 SCORE = "score"
@@ -60,7 +60,13 @@ class _Growing:
     apart: tuple[str, ...]
     last: tuple[Run, Case]
     points: list[Point] = field(default_factory=list)
-    samples: Samples | None = None
+    summary: Summary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    interval: Interval
+    summary: Summary
 
 
 def measured(runs: Iterable[RunResults]) -> tuple[str, ...]:
@@ -88,13 +94,15 @@ def history(
     unlike = _remembering()
     growing: dict[str, list[_Growing]] = {}
     for results in sorted(runs, key=lambda each: (each.run.started, each.run.name)):
-        timings = results.timings()
-        for record in results.records:
-            key = record.case.key
-            if keys is None or key in keys:
-                quantity = what or phase_of(record.case)
-                if quantity is not None:
-                    _grow(growing.setdefault(key, []), results.run, record, quantity, timings, unlike)
+        wanted = {record.case.key: record for record in results.records}
+        if keys is not None:
+            wanted = {key: record for key, record in wanted.items() if key in keys}
+        times = _times(results, {key: what or phase_of(record.case) for key, record in wanted.items()})
+        for key, record in wanted.items():
+            quantity = what or phase_of(record.case)
+            if quantity is not None:
+                point = _point(results.run, record, quantity, times.get(key))
+                _grow(growing.setdefault(key, []), results.run, record.case, point, times.get(key), unlike)
     return tuple(
         _finished(line, what or phase_of(line.case) or "")
         for lines in growing.values()
@@ -108,25 +116,34 @@ def phase_of(case: Case) -> Measure | None:
     return next((phase for phase in reversed(TIMED) if phase in case.measure), None)
 
 
+def _times(results: RunResults, wanted: Mapping[str, str | None]) -> Mapping[str, _Time]:
+    """Case key -> its time in the phase that is wanted of it, where it has one."""
+    blocks = [block for block in results.blocks if wanted.get(block.case) == block.phase]
+    found = {key: samples for (key, _), samples in timings(blocks).items() if samples}
+    return {
+        key: _Time(estimate(samples), summary)
+        for (key, samples), summary in zip(found.items(), summarize(list(found.values())), strict=True)
+    }
+
+
 def _grow(
-    lines: list[_Growing], run: Run, record: Record, what: str, timings: Timings, unlike: Unlike
+    lines: list[_Growing], run: Run, case: Case, point: Point, time: _Time | None, unlike: Unlike
 ) -> None:
-    now = run, record.case
+    now = run, case
     line = next((each for each in reversed(lines) if not unlike(each.last, now)), None)
     if line is None:
-        line = _Growing(record.case, unlike(lines[-1].last, now) if lines else (), now)
+        line = _Growing(case, unlike(lines[-1].last, now) if lines else (), now)
         lines.append(line)
     line.last = now
-    samples = timings.get((record.case.key, what)) if what in TIMED else None
-    point = _point(run, record, what, samples)
     before = next((each for each in reversed(line.points) if each.value is not None), None)
     if point.value is not None and before is not None:
-        point = replace(point, ratio=_ratio(point, before, samples, line.samples))
-    line.samples = samples or line.samples
+        point = replace(point, ratio=_ratio(point, before, time, line.summary))
+    if point.value is not None and time is not None:
+        line.summary = time.summary
     line.points.append(point)
 
 
-def _point(run: Run, record: Record, what: str, samples: Samples | None) -> Point:
+def _point(run: Run, record: Record, what: str, time: _Time | None) -> Point:
     revision: Mapping[str, Any] = environment_of(run, record.case).get("revision") or {}
     point = Point(
         run=run.name,
@@ -139,10 +156,7 @@ def _point(run: Run, record: Record, what: str, samples: Samples | None) -> Poin
     if record.status != "ok":
         return point
     if what in TIMED:
-        if not samples:
-            return point
-        interval = estimate(samples)
-        return replace(point, value=interval.value, interval=interval)
+        return replace(point, value=time.interval.value, interval=time.interval) if time else point
     return replace(point, value=_value(record, what))
 
 
@@ -155,9 +169,9 @@ def _value(record: Record, what: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _ratio(now: Point, before: Point, ours: Samples | None, theirs: Samples | None) -> Interval | None:
-    if ours and theirs:
-        return quotient(ours, theirs)
+def _ratio(now: Point, before: Point, time: _Time | None, earlier: Summary | None) -> Interval | None:
+    if time is not None and earlier is not None:
+        return quotient(time.summary, earlier)
     if now.value is None or before.value is None or now.value <= 0 or before.value <= 0:
         return None
     return Interval(now.value / before.value, None, None, 1)

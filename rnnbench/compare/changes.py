@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rnnbench.compare.outcome import FAILED, Change
@@ -33,15 +33,17 @@ def find_changes(pairing: Pairing, base: Mapping[str, Times], head: Mapping[str,
     changes.new += [Change(each.case, "", each.status, each.reason) for each in pairing.only_head]
     for pair in pairing.pairs:
         then, now = pair.base.status, pair.head.status
-        change = Change(pair.head.case, then, now, pair.head.reason or pair.base.reason)
         if then == now == "ok":
-            ours = set(_measured(pair.head, head))
-            theirs = set(_measured(pair.base, base))
+            ours, theirs = _measured(pair.head, head), _measured(pair.base, base)
+            if ours == theirs:
+                continue
             changes.vanished += [
                 Change(pair.base.case, "ok", "ok", what=what) for what in sorted(theirs - ours)
             ]
             changes.new += [Change(pair.head.case, "ok", "ok", what=what) for what in sorted(ours - theirs)]
-        elif now == "ok":
+            continue
+        change = Change(pair.head.case, then, now, pair.head.reason or pair.base.reason)
+        if now == "ok":
             changes.newly_ok.append(change)
         elif now in FAILED and then not in FAILED:
             changes.newly_failing.append(change)
@@ -52,9 +54,10 @@ def find_changes(pairing: Pairing, base: Mapping[str, Times], head: Mapping[str,
     return changes
 
 
-def _measured(record: Record, times: Mapping[str, Times]) -> Iterator[str]:
-    yield from times.get(key_of(record.case), ())
-    if any(name.endswith("_peak_bytes") for name in record.memory):
-        yield "memory"
+def _measured(record: Record, times: Mapping[str, Times]) -> set[str]:
+    found: set[str] = set(times.get(key_of(record.case), ()))
+    if "host_peak_bytes" in record.memory or "device_peak_bytes" in record.memory:
+        found.add("memory")
     if record.score is not None:
-        yield "score"
+        found.add("score")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rnnbench.compare.outcome import FAILED, Change, Comparison, Row, Verdict
@@ -93,8 +94,8 @@ def explain_exit(comparison: Comparison, code: int) -> str:
 
 def summarize(comparison: Comparison) -> str:
     """How many rows have which verdict, the gravest first."""
-    counts = [(verdict, comparison.count(verdict)) for verdict in CALLED]
-    return ", ".join(f"{count} {CALLED[verdict].lower()}" for verdict, count in counts if count)
+    counts = Counter(row.verdict for row in comparison.rows)
+    return ", ".join(f"{counts[verdict]} {CALLED[verdict].lower()}" for verdict in CALLED if counts[verdict])
 
 
 def _said(field: str, value: object) -> str:

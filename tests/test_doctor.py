@@ -544,3 +544,14 @@ def test_a_live_self_test(tmp_path: Path) -> None:
     assert 0.5 < tested.overhead.median < 2
     assert tested.spent_s > 0
     assert (tmp_path / "first" / "run.json").exists()
+
+
+def test_every_word_of_advice_is_explained_and_no_other() -> None:
+    root = Path(__file__).resolve().parent.parent
+    source = "".join(path.read_text() for path in (root / "rnnbench" / "doctor").glob("*.py"))
+    given = set(re.findall(r'Advice\(\s*"(\w+)"', source))
+    page = (root / "docs" / "measuring.md").read_text()
+    section = page.split("`rnnbench doctor`\n")[1].split("\n### ")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+    assert {word for row in rows for word in re.findall(r"`(\w+)`", row)} == given
+    assert len(given) >= 15

@@ -72,6 +72,8 @@ def read_nothing(network: Any) -> None:
 
 
 def hang_in_c(network: Any) -> None:
+    if "RNNBENCH_TEST_HANGS" in os.environ:
+        Path(os.environ["RNNBENCH_TEST_HANGS"]).touch()
     ctypes.PyDLL(None).sleep(3600)  # holding the GIL: no thread of Python's runs any more
 
 
@@ -190,14 +192,11 @@ AT_FORWARD |= {
     "timeless": _clock(lambda: math.nan),
     "backward": _clock(step_back),
     "hasty": _clock(lambda: CLOCK() * 1e6),
-    "stuck": _clock(lambda: 0.0),
-    "endless": _clock(lambda: math.inf),
     "wordy": _clock(lambda: "noon"),
 }
 AT_BUILD |= {
     "pathless": _tell(path=None),
-    "uncounted": _tell(compilations=math.nan),
-    "weightless": _tell(memory=-1),
+    "uncounted": _tell(compilations="many"),
     "immense": _tell(memory=1e300),
 }
 AT_TRAIN = {"exploding": explode}

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.plain import plain
-from rnnbench.errors import RequestError
+from rnnbench.errors import RequestError, RnnbenchError
 from rnnbench.measuring.interpreters import read_environments
 from rnnbench.measuring.launch import Environment
 from rnnbench.offers import Offers, offers_of
@@ -191,7 +191,11 @@ def _measure(
                 environments=environments,
                 resume=resume is not None,
             )
-        page = write(results, folder)
+        try:
+            page = write(results, folder)
+        except RequestError as error:  # of the disk, not of the request
+            kept = "What was measured is whole. Make room, then: rnnbench report"
+            raise RnnbenchError(f"no page was written: {error} {kept} {folder}") from error
     except KeyboardInterrupt:
         if (folder / RUN).exists():
             kept = "Interrupted. What was measured is kept. Go on with"

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 _TAIL_BYTES = 8192
+_LONGEST_BYTES = 16 << 20
 
 
 class Log:
@@ -15,11 +16,18 @@ class Log:
 
     def __init__(self) -> None:
         descriptor, name = tempfile.mkstemp(prefix="rnnbench-worker-", suffix=".log")
-        self.writer = os.fdopen(descriptor, "wb")
+        os.close(descriptor)
+        # appending: after ``trim`` it begins anew
+        self.writer = Path(name).open("ab")  # noqa: SIM115 - closed in close()
         # a reader of its own: one position shared with the worker would move where it writes
         self._reader = Path(name).open("rb")  # noqa: SIM115 - closed in close()
         self._name = Path(name)
         self._remove()
+
+    def trim(self) -> None:
+        """Forget it where it has grown long: what prints for ever must not fill a disk."""
+        if os.fstat(self.writer.fileno()).st_size > _LONGEST_BYTES:
+            self.writer.truncate(0)
 
     def tail(self) -> str:
         """The last three lines, on one."""

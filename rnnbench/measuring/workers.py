@@ -206,6 +206,7 @@ class Worker:
         self.kill()
 
     def _lives(self) -> bool:
+        self._log.trim()
         return self._process.poll() is None
 
     def end(self) -> None:

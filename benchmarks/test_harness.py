@@ -4,65 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rnnbench.contracts import NetworkSpec, TrainingSpec
-from rnnbench.measuring.bench import open_bench
+from rnnbench.doctor.overhead import compare_with_bare_loop
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
 from rnnbench.suite.loading import parse_suite
-
-ROUNDS = 40
-LOOPS = 20
 
 
 @pytest.mark.parametrize("phase", ["forward", "train_step"])
 def test_block_against_bare_loop(benchmark: Any, phase: str) -> None:
     """``Bench.block`` ÷ a bare loop of the same call, in alternation: 1.00 ± 0.02 is the goal."""
-    settings = {"device": "cpu", "dtype": "float32", "threads": 1, "deterministic": False, "seed": 0}
-    bench, _ = open_bench("numpy", settings, [], [])
-    spec = NetworkSpec("lstm", 2, 32, 1, "last", "mse")
-    bench.build(
-        id="network",
-        spec=asdict(spec),
-        training=asdict(TrainingSpec()),
-        implementation="native",
-        task="adding",
-        length=50,
-        size=32,
-        init="glorot",
-        forget_bias=1.0,
-        seed=0,
-    )
-    built = bench._built["network"]
-    network, data = built.network, built.data
-    call = {"forward": network.forward, "train_step": network.train_step}[phase]
-
-    def bare() -> float:
-        network.sync(call(data))
-        start = time.perf_counter()
-        for _ in range(LOOPS):
-            value = call(data)
-        network.sync(value)
-        return time.perf_counter() - start
-
-    def harness() -> float:
-        return float(bench.block("network", phase, LOOPS)["seconds"])
-
-    harness(), bare()
-    ratios = []
-    for number in range(ROUNDS):
-        first, second = (harness, bare) if number % 2 else (bare, harness)
-        times = {first: first(), second: second()}
-        ratios.append(times[harness] / times[bare])
+    ratios = benchmark.pedantic(compare_with_bare_loop, args=(phase,), rounds=1)
     _tell(benchmark, f"block ÷ bare loop, {phase}", ratios)
-    benchmark.pedantic(harness, rounds=5)
 
 
 def test_help(benchmark: Any) -> None:

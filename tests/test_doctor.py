@@ -74,6 +74,8 @@ QUIET = Readings(
         governor="performance",
         turbo=False,
         clock_source="tsc",
+        gpu="",
+        driver="",
         variables={},
     ),
     limits=Limits(),

@@ -180,6 +180,26 @@ def test_limits_of_containers(tmp_path: Path, files: dict[str, str], limits: Lim
     assert read_limits(plant(tmp_path, files)) == limits
 
 
+@pytest.mark.parametrize(
+    ("version", "driver"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023\n",
+            "535.129.03",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  560.35.03  Release Build\n", "560.35.03"),
+        ("something else\n", ""),
+    ],
+)
+def test_gpus_and_their_driver(tmp_path: Path, version: str, driver: str) -> None:
+    nvidia = "proc/driver/nvidia"
+    plant(tmp_path, {f"{nvidia}/version": version})
+    for slot in ("01", "02"):
+        plant(tmp_path, {f"{nvidia}/gpus/0000:{slot}:00.0/information": "Model: \t\t NVIDIA H200\nIRQ: 1\n"})
+    machine = read_machine(tmp_path, allowed=[0])
+    assert (machine.gpu, machine.driver) == ("2 × NVIDIA H200", driver)
+
+
 def test_steal_is_a_share_of_all_time(tmp_path: Path) -> None:
     def stat(user: int, idle: int, steal: int) -> None:
         # guest time at the end is part of user time and must not count twice

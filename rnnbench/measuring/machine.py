@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +42,8 @@ class Machine:
     """The fingerprint. None or empty: cannot be seen here.
 
     ``cores`` counts physical ones; ``siblings`` groups the numbers of logical ones that share one.
-    ``governor`` names those of the allowed cores; ``container_cores`` is a quota of CPU time.
+    ``governor`` names those of the allowed cores; ``container_cores`` is a quota of CPU time. ``gpu`` and
+    ``driver`` are NVIDIA's, as its kernel module tells them.
     """
 
     cpu: str
@@ -60,6 +63,8 @@ class Machine:
     governor: str
     turbo: bool | None
     clock_source: str
+    gpu: str
+    driver: str
     variables: Mapping[str, str]
 
 
@@ -95,6 +100,8 @@ def read_machine(
         turbo=_turbo(root),
         clock_source=read_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
         or "",
+        gpu=_gpus(root),
+        driver=_driver(root),
         variables={name: variables[name] for name in THREAD_VARIABLES if name in variables},
     )
 
@@ -216,3 +223,16 @@ def _turbo(root: Path) -> bool | None:
         if switched_on is not None:
             return switched_on == "1"
     return None
+
+
+def _gpus(root: Path) -> str:
+    files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
+    models = Counter(_field(read_text(path) or "", "Model") for path in files)
+    return ", ".join(f"{count} × {model}" if count > 1 else model for model, count in models.items())
+
+
+def _driver(root: Path) -> str:
+    found = re.search(
+        r"Kernel Module.*?\s(\d+\.[\d.]+)", read_text(root / "proc/driver/nvidia/version") or ""
+    )
+    return found[1] if found else ""

@@ -81,8 +81,8 @@ class SuiteFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """A test per case, refused ones included: they are skipped or fail with their reason."""
+        from rnnbench.escaping import safe
         from rnnbench.records import Record
-        from rnnbench.report.words import safe
 
         plan = self.config.stash[_FLOOR].planned[self.path.resolve()]
         for case in plan.cases:
@@ -101,7 +101,7 @@ class CaseTest(pytest.Item):
 
     def runtest(self) -> None:
         """Build the case in its worker and hold it to the float64 reference."""
-        from rnnbench.report.words import safe
+        from rnnbench.escaping import safe
 
         floor = self.config.stash[_FLOOR]
         record = self._done or floor.prover(self.path.resolve()).prove(self._case)

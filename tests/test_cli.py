@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from rnnbench.cli import measuring
 from rnnbench.cli.console import open_console, say, tabulate
-from rnnbench.cli.plain import plain
+from rnnbench.escaping import safe
 from rnnbench.plugins import BrokenPlugin, Plugins
 
 pytestmark = pytest.mark.slow  # whole commands
@@ -161,7 +161,7 @@ def test_names_are_shown_and_never_obeyed(invoke: Invoke, tmp_path: Path) -> Non
         assert status == 2
         assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", out + err)
         assert re.search(r"\\x1b|\\u202e", err)
-    assert plain("a\x1b[31m\n[bold]é🦆\udcff") == "a\\x1b[31m\\n[bold]é🦆\\udcff"
+    assert safe("a\x1b[31m\n[bold]é🦆\udcff") == "a\\x1b[31m\\n[bold]é🦆\\udcff"
 
 
 def test_the_console_takes_nothing_as_markup(capsys: pytest.CaptureFixture[str]) -> None:

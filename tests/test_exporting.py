@@ -29,6 +29,7 @@ from synthetic import HOSTILE
 
 from rnnbench.compare import compare_runs
 from rnnbench.errors import RequestError
+from rnnbench.escaping import safe
 from rnnbench.exporting import FILES
 from rnnbench.exporting import export as write
 from rnnbench.exporting.github_action import github_action_benchmark
@@ -37,7 +38,6 @@ from rnnbench.exporting.pytest_benchmark import pytest_benchmark, statistics_of
 from rnnbench.exporting.summary import LIMIT_BYTES, escaped, summary
 from rnnbench.exporting.tensorboard import folder_name, tensorboard
 from rnnbench.records import STATUSES, Curve, Record, Score
-from rnnbench.report.words import safe
 from rnnbench.results.exporting import FORMATS, export
 from rnnbench.results.reading import RunResults
 from rnnbench.results.tidy import tabulate

@@ -10,9 +10,10 @@ import pytest
 import synthetic
 from rich.console import Console
 
+from rnnbench.escaping import safe
 from rnnbench.records import Finding
 from rnnbench.report.terminal import table
-from rnnbench.report.words import digits, listed, safe, seconds, size, times
+from rnnbench.report.words import digits, listed, seconds, size, times
 
 
 def test_the_terminal_takes_names_literally() -> None:
@@ -58,7 +59,7 @@ def test_the_terminal_has_a_row_per_case_and_its_interval() -> None:
         (times(1.234), "1.23×"),
         (listed(["a", "b", "c"]), "a, b and c"),
         (listed([]), ""),
-        (safe("a\x1b[31mb"), "a\\u001b[31mb"),
+        (safe("a\x1b[31mb"), "a\\x1b[31mb"),
         (safe("x" * 30, 10), "x" * 9 + "…"),
         (safe("👩‍🔬"), "👩‍🔬"),
     ],

@@ -13,7 +13,7 @@ import sys
 from types import FrameType
 
 from rnnbench.cli.app import UsageError, app
-from rnnbench.cli.plain import plain
+from rnnbench.escaping import safe
 
 
 class Terminated(KeyboardInterrupt):
@@ -32,13 +32,13 @@ def main() -> None:
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except UsageError as error:
-        print(f"rnnbench: {plain(error.format_message())}", file=sys.stderr)
+        print(f"rnnbench: {safe(error.format_message())}", file=sys.stderr)
         sys.exit(2)
     except RequestError as error:
-        print(f"rnnbench: {plain(error)}", file=sys.stderr)
+        print(f"rnnbench: {safe(error)}", file=sys.stderr)
         sys.exit(2)
     except RnnbenchError as error:
-        print(f"rnnbench: {plain(error)}", file=sys.stderr)
+        print(f"rnnbench: {safe(error)}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if not _is_deaf(sys.stdout.fileno()):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnbench.cli.plain import plain
+from rnnbench.escaping import safe
 
 _FILE_WIDTH = 140
 """Nobody says how wide a file or a pipe is; the ranked table needs this much."""
@@ -25,7 +25,7 @@ def open_console(*, stderr: bool = False) -> Console:
 
 def say(console: Console, text: str, style: str = "") -> None:
     """One line; broken into several only where a terminal's edge demands it."""
-    console.print(Text(plain(text), style=style), soft_wrap=not console.is_terminal)
+    console.print(Text(safe(text), style=style), soft_wrap=not console.is_terminal)
 
 
 def tabulate(headings: Iterable[str], rows: Iterable[Iterable[object]], right: Iterable[str] = ()) -> Table:
@@ -34,5 +34,5 @@ def tabulate(headings: Iterable[str], rows: Iterable[Iterable[object]], right: I
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(plain(field)) for field in row))
+        table.add_row(*(Text(safe(field)) for field in row))
     return table

@@ -17,11 +17,12 @@ from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.measuring import say_error
 from rnnbench.compare.sources import RESULTS, locate
 from rnnbench.errors import RequestError, nearest
+from rnnbench.escaping import safe
 from rnnbench.history import ChangePoint, Line, Point, history, measured
 from rnnbench.history.changepoints import FEWEST
 from rnnbench.history.series import SCORE
 from rnnbench.records import TIMED
-from rnnbench.report.words import MISSING, bounds, counted, digits, safe, seconds, size, times, unit_of
+from rnnbench.report.words import MISSING, bounds, counted, digits, seconds, size, times, unit_of
 from rnnbench.results.reading import RunResults, read
 
 WEAK = (

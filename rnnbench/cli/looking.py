@@ -15,8 +15,8 @@ from rich.console import Console
 
 from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.measuring import discover_plugins, say_error, write_new
-from rnnbench.cli.plain import plain
 from rnnbench.errors import RequestError, nearest
+from rnnbench.escaping import safe
 from rnnbench.offers import offers_of
 from rnnbench.planning.checks import known_implementations
 from rnnbench.plugins import Plugins, availability, discover
@@ -91,7 +91,7 @@ def report(runs: Sequence[Path], out: Path | None) -> None:
     for folder in folders:
         results = open_run(folder)
         _name_problems(folder, results)
-        print(plain(write(results, out or folder)))
+        print(safe(write(results, out or folder)))
 
 
 def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
@@ -110,7 +110,7 @@ def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
     for folder, results in zip(folders, opened, strict=True):
         _name_problems(folder, results)
     write_export(opened, format, file)
-    print(plain(file))
+    print(safe(file))
 
 
 def _name_problems(folder: Path, results: RunResults) -> None:
@@ -123,7 +123,7 @@ def init(file: Path, csv: Path | None, target: str) -> None:
     from rnnbench.suite.starting import starter
 
     write_new(file, starter(csv=csv, target=target or None, file=file))
-    name = plain(file)
+    name = safe(file)
     print(f"Wrote {name}. Look at it, then: rnnbench plan {name}; rnnbench run {name}")
 
 

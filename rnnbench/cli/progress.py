@@ -11,7 +11,7 @@ from rich.status import Status
 from rich.text import Text
 
 from rnnbench.cli.console import say
-from rnnbench.cli.plain import plain
+from rnnbench.escaping import safe
 from rnnbench.records import Record
 
 _PLAIN_EVERY_S = 10.0
@@ -49,7 +49,7 @@ class Shown:
         self._open()
         line = f"[{len(self._ended)}/{self._total}] {text}"
         if self._status is not None:
-            self._status.update(Text(plain(line)))
+            self._status.update(Text(safe(line)))
         elif time.monotonic() - self._last_line > _PLAIN_EVERY_S:
             self._last_line = time.monotonic()
             self._say(line)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from rnnbench.escaping import safe
 from rnnbench.records import TIMED, Record
-from rnnbench.report.words import safe
 from rnnbench.results.reading import RunResults, Timings
 from rnnbench.stats import Interval, estimate
 

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from statistics import fmean, median, stdev
 from typing import Any
 
+from rnnbench.escaping import safe
 from rnnbench.records import Case, Record
-from rnnbench.report.words import safe
 from rnnbench.results.reading import RunResults
 
 

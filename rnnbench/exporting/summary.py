@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rnnbench.compare.outcome import VERDICTS, Change, Comparison, Row, Side
+from rnnbench.escaping import safe
 from rnnbench.report.ranking import Ranking, rank_groups
 from rnnbench.report.ranking import Row as Ranked
-from rnnbench.report.words import PHASES, bounds, counted, digits, safe, seconds, size, times, unit_of
+from rnnbench.report.words import PHASES, bounds, counted, digits, seconds, size, times, unit_of
 from rnnbench.results.reading import RunResults
 
 LIMIT_BYTES = 60_000

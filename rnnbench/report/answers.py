@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rnnbench.escaping import safe
 from rnnbench.records import Score
 from rnnbench.report.ranking import Ranking
-from rnnbench.report.words import PHASES, counted, digits, lengths, listed, safe
+from rnnbench.report.words import PHASES, counted, digits, lengths, listed
 from rnnbench.results.doubts import is_cut_short
 from rnnbench.stats import standing
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from rnnbench.escaping import safe
 from rnnbench.records import Score
 from rnnbench.report.drawing import draw_bars, draw_curves, draw_dots, draw_heat
 from rnnbench.report.matrix import Field, matrix
 from rnnbench.report.panels import BASELINE, Axis, Curve, Panel, Style, styles
 from rnnbench.report.ranking import Ranking, Row, rank_groups
-from rnnbench.report.words import PHASES, UNITS, digits, labels, listed, safe, seconds
+from rnnbench.report.words import PHASES, UNITS, digits, labels, listed, seconds
 from rnnbench.results.reading import RunResults
 
 MATRIX = "matrix"

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import geometric_mean
 
+from rnnbench.escaping import safe
 from rnnbench.report.ranking import Ranking, Row
-from rnnbench.report.words import counted, digits, safe
+from rnnbench.report.words import counted, digits
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rnnbench.escaping import safe
 from rnnbench.records import Case, Measure
 from rnnbench.report.ranking import Ranking
-from rnnbench.report.words import safe
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import Interval, Samples, estimate, fit_lines
 

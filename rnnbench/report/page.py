@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from rnnbench.errors import RequestError
+from rnnbench.escaping import safe
 from rnnbench.records import STATUSES, Measure, Record, Score
 from rnnbench.report.answers import learning, speed, summary
 from rnnbench.report.figures import MATRIX, Figure, figures
@@ -31,7 +32,6 @@ from rnnbench.report.words import (
     labels,
     lengths,
     listed,
-    safe,
     seconds,
     size,
     times,
@@ -99,7 +99,7 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
         machine=[_fact(name, value) for name, value in results.run.machine.items()],
         environments=[_environment(name, facts) for name, facts in results.run.environments.items()],
         paths=_paths(results.records, names),
-        problems=[safe(problem) for problem in results.problems],
+        problems=[safe(problem, 2_000) for problem in results.problems],
     )
 
 
@@ -226,7 +226,7 @@ def _troubled(records: Sequence[Record], names: Mapping[str, str]) -> list[dict[
             found.setdefault((record.status, record.reason), []).append(_named(record, names))
     order = sorted(found.items(), key=lambda item: (STATUSES.index(item[0][0]), item[0][1]))
     return [
-        {"status": status.replace("_", " "), "reason": safe(reason), "cases": cases}
+        {"status": status.replace("_", " "), "reason": safe(reason, 2_000), "cases": cases}
         for (status, reason), cases in order
     ]
 
@@ -239,7 +239,8 @@ def _findings(results: RunResults, names: Mapping[str, str]) -> list[dict[str, A
         for finding in record.findings:
             found.setdefault((finding.word, finding.text), []).append(_named(record, names))
     return [
-        {"word": safe(word, 40), "text": safe(text), "cases": cases} for (word, text), cases in found.items()
+        {"word": safe(word, 40), "text": safe(text, 2_000), "cases": cases}
+        for (word, text), cases in found.items()
     ]
 
 

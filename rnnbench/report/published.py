@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnnbench.escaping import safe
 from rnnbench.published import Published, published_beside
 from rnnbench.records import Measure
-from rnnbench.report.words import PHASES, bounds, labels, safe, seconds
+from rnnbench.report.words import PHASES, bounds, labels, seconds
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import Interval, estimate
 

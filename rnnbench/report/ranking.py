@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rnnbench.escaping import safe
 from rnnbench.records import TIMED, Case, Measure, Record, Score
-from rnnbench.report.words import labels, phase_of, safe
+from rnnbench.report.words import labels, phase_of
 from rnnbench.results.doubts import drifting, is_followed
 from rnnbench.results.reading import RunResults, Timings
 from rnnbench.stats import Interval, estimate, ranks, ratio

@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from rnnbench.escaping import safe
 from rnnbench.report.ranking import Ranking, Row, rank_groups
-from rnnbench.report.words import PHASES, bounds, digits, safe, seconds, times, unit_of
+from rnnbench.report.words import PHASES, bounds, digits, seconds, times, unit_of
 from rnnbench.results.reading import RunResults
 
 

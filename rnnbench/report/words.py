@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterable, Sequence
 
+from rnnbench.escaping import safe
 from rnnbench.records import TIMED, Case, Measure
 from rnnbench.stats import Interval
 
@@ -16,19 +16,7 @@ PHASES: dict[Measure, str] = {
     "train_step": "training step",
 }
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-ZERO_WIDTH_JOINER = "\u200d"
 MISSING = "–"
-
-
-def safe(text: object, limit: int = 2_000) -> str:
-    """Text on one line that shows what it holds: controls, marks of direction and the like as escapes.
-
-    Markup is not touched: who prints knows what must be escaped there.
-    """
-    shown = str(text)
-    if len(shown) > limit:
-        shown = shown[: limit - 1] + "…"
-    return "".join(character if _visible(character) else _escaped(character) for character in shown)
 
 
 def seconds(value: float | None, unit: str | None = None) -> str:
@@ -122,12 +110,3 @@ def phase_of(cases: Iterable[Case]) -> Measure | None:
     """The phase by which cases are ranked: the most that was measured of them."""
     measured = {measure for case in cases for measure in case.measure}
     return next((phase for phase in reversed(TIMED) if phase in measured), None)
-
-
-def _visible(character: str) -> bool:
-    category = unicodedata.category(character)
-    return character == ZERO_WIDTH_JOINER or category not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def _escaped(character: str) -> str:
-    return "↵" if character == "\n" else f"\\u{ord(character):04x}"

@@ -28,6 +28,7 @@ from ruamel.yaml.events import (
 )
 
 from rnnbench.errors import RequestError
+from rnnbench.escaping import safe
 
 KeyPath = tuple[str | int, ...]
 """The way to a value: ("axes", "hidden", 1)."""
@@ -36,6 +37,8 @@ MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000
 MAX_DEPTH = 16
 MAX_ALIASES = 100
+CUT = 60
+"""Characters of a name that a message shows."""
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -81,14 +84,8 @@ def dotted(path: KeyPath) -> str:
     """
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{printable(part)}"
+        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{safe(part, CUT)}"
     return text
-
-
-def printable(text: str) -> str:
-    """A text from a file as it may stand in a message: on one line, cut, control characters escaped."""
-    cut = text if len(text) <= 60 else f"{text[:57]}..."
-    return cut if cut.isprintable() else cut.encode("unicode_escape").decode("ascii")
 
 
 def read_scalar(text: str) -> Any:
@@ -194,7 +191,7 @@ class _Reader:
         if isinstance(event, AliasEvent):
             return self._alias(event, depth)
         if event.tag is not None:
-            raise self._error(event, f'tag "{printable(event.tag)}"; a suite is plain data, without tags')
+            raise self._error(event, f'tag "{safe(event.tag, CUT)}"; a suite is plain data, without tags')
         anchor = event.anchor
         if anchor is not None:
             self._anchors[anchor] = None
@@ -212,10 +209,10 @@ class _Reader:
     def _alias(self, event: Any, depth: int) -> _Node:
         name = event.anchor
         if name not in self._anchors:
-            raise self._error(event, f"*{printable(name)} has no anchor &{printable(name)} above it")
+            raise self._error(event, f"*{safe(name, CUT)} has no anchor &{safe(name, CUT)} above it")
         node = self._anchors[name]
         if node is None:
-            raise self._error(event, f"*{printable(name)} lies within &{printable(name)}: a loop")
+            raise self._error(event, f"*{safe(name, CUT)} lies within &{safe(name, CUT)}: a loop")
         self._aliases += 1
         if self._aliases > MAX_ALIASES:
             raise self._error(event, f"more than {MAX_ALIASES} aliases")
@@ -250,7 +247,7 @@ class _Reader:
         while not isinstance(item := next(self._events), MappingEndEvent):
             key = self._key(item)
             if key in first:
-                raise self._error(item, f'key "{printable(key)}" is given twice, first on line {first[key]}')
+                raise self._error(item, f'key "{safe(key, CUT)}" is given twice, first on line {first[key]}')
             first[key] = item.start_mark.line + 1
             node = self._node(next(self._events), depth + 1)
             children.append(_Child(key, first[key], node))
@@ -261,7 +258,7 @@ class _Reader:
         if not isinstance(event, ScalarEvent):
             raise self._error(event, "a key must be a word")
         if event.tag is not None:
-            raise self._error(event, f'tag "{printable(event.tag)}"; a suite is plain data, without tags')
+            raise self._error(event, f'tag "{safe(event.tag, CUT)}"; a suite is plain data, without tags')
         value = self._scalar(event).value
         if not isinstance(value, str):
             raise self._error(

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -39,7 +39,9 @@ HERE = Path(__file__).parent
 SUITE = str(HERE / "faulty.yaml")
 PLUGINS = (str(HERE / "example-plugin" / "rnnbench_example.py"), str(HERE / "faulty_plugin.py"))
 MARK = "RNNBENCH_TEST_MARK"
-END_LIMIT_S = 120.0
+END_LIMIT_S = 400.0
+"""For the busiest machine; what is really bounded is bounded by the limits that the runs are given."""
+
 SMALL = ("--backend", "toy,chatty", "--set", "length=2,3", "--set", "processes=2")
 FORWARD = ("--set", "measure=forward")
 
@@ -52,14 +54,19 @@ class Place:
     mark: str
 
     def start(
-        self, *words: str, resume: bool = False, stdout: int | IO[str] = subprocess.PIPE, **variables: str
+        self,
+        *words: str,
+        resume: bool = False,
+        stdout: int | IO[str] = subprocess.PIPE,
+        under: Sequence[str] = (),
+        **variables: str,
     ) -> subprocess.Popen[str]:
         options = [option for file in PLUGINS for option in ("--plugin", file)]
         where = ["--resume" if resume else "--out", str(self.folder)]
         environment = {**os.environ, MARK: self.mark}
         environment |= {f"RNNBENCH_TEST_{name}": value for name, value in variables.items()}
         return subprocess.Popen(
-            [sys.executable, str(HERE / "quick_cli.py"), "run", SUITE, *options, *words, *where],
+            [*under, sys.executable, str(HERE / "quick_cli.py"), "run", SUITE, *options, *words, *where],
             env=environment,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -141,7 +148,7 @@ def wait_for(
     condition: Callable[[], object],
     why: str,
     process: subprocess.Popen[str] | None = None,
-    limit_s: float = 60.0,
+    limit_s: float = 120.0,
 ) -> None:
     """``process`` is the one that brings it about."""
     end = time.monotonic() + limit_s
@@ -170,8 +177,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "flooding": ("ok", "^$"),
     "brooding": ("ok", "^$"),
     "segfaulting": ("crashed", "killed by SIGSEGV during first"),
-    "hanging_in_c": ("timeout", "limit of 6 s for a case was over during first"),
-    "freezing": ("timeout", "limit of 6 s for a case was over during first"),
+    "hanging_in_c": ("timeout", "limit of .* s for a case was over during first"),
+    "freezing": ("timeout", "limit of .* s for a case was over during first"),
     "bloating": ("out_of_memory", "^MemoryError$"),
     "deserting": ("crashed", "killed by SIGSEGV during first"),
     "scribbling": ("crashed", "reply to first could not be read: it is not whole"),
@@ -192,9 +199,12 @@ GOING_ON = [name for name, (status, _) in FAULTS.items() if status == "ok"]
 
 
 @linux
-def test_whatever_a_worker_does_its_case_ends_with_a_reason_and_the_others_go_on(place: Place) -> None:
+def test_whatever_a_worker_does_its_case_ends_with_a_reason_and_the_others_go_on(
+    place: Place, undisturbed: tuple[RunResults, float]
+) -> None:
+    limit_s = max(3.0, undisturbed[1] / 2)  # enough for those that do not hang
     words = ("--backend", ",".join(FAULTS), "--set", "measure=forward,memory")
-    status, _, errors = place.run(*words, LIMIT_S="6")
+    status, _, errors = place.run(*words, LIMIT_S=str(limit_s))
     assert (status, errors) == (6, "")
     results = read(place.folder)
     assert results.problems == ()
@@ -209,7 +219,7 @@ def test_whatever_a_worker_does_its_case_ends_with_a_reason_and_the_others_go_on
     timed = {block.case for block in results.blocks}
     # their times were whole and right; it is their memory that was not
     assert timed == {found[name].case.key for name in ("toy", "flooding", "brooding", "immense")}
-    assert all(0 < block.seconds < 10 for block in results.blocks)
+    assert all(0 < block.seconds < limit_s for block in results.blocks)
 
 
 def test_what_is_printed_for_ever_fills_no_disk() -> None:
@@ -239,7 +249,7 @@ def test_kill_9_of_the_parent_ends_all_that_its_workers_started(
     wait_for(busy, "the fault has not come", process)
     assert len(place.workers()) >= 1
     killed(process)
-    wait_for(place.is_deserted, "a process lives on", limit_s=10)
+    wait_for(place.is_deserted, "a process lives on", limit_s=30)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -248,12 +258,12 @@ def test_kill_9_of_the_parent_at_any_moment_costs_only_what_was_in_hand(
 ) -> None:
     expected, whole_s = undisturbed
     rng = random.Random(seed)
-    for _ in range(3):
+    for _ in range(2):
         blocks, records = place.lines("blocks"), place.lines("records")
         process = place.start(*SMALL, resume=place.is_begun())
         time.sleep(rng.uniform(0.1, 1.0) * whole_s)
         killed(process)
-        wait_for(place.is_deserted, "a worker lives on", limit_s=15)
+        wait_for(place.is_deserted, "a worker lives on", limit_s=30)
         if not place.is_begun():
             continue
         now = read(place.folder)
@@ -276,6 +286,8 @@ def test_kill_9_of_the_parent_at_any_moment_costs_only_what_was_in_hand(
         recorded = {key for group in groups if group <= keys for key in group}
         again = [json.loads(line) for line in place.lines("blocks")[len(blocks) :]]
         assert not [block for block in again if block["case"] in recorded and block["process"] == 0]
+    if seed != 1:
+        return
     written = place.lines("blocks"), place.lines("records")
     assert place.run(*SMALL, resume=True)[0] == 0
     assert (place.lines("blocks"), place.lines("records")) == written, "a finished run is not repeated"
@@ -366,10 +378,38 @@ def test_a_folder_that_is_removed_ends_the_run_and_is_not_made_again(place: Plac
     assert not place.folder.exists()
 
 
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root writes everywhere")
+@linux
+def test_a_disk_that_is_full_ends_the_run_in_one_line(place: Place, tmp_path: Path) -> None:
+    disk, seen = tmp_path / "disk", replace(place, folder=tmp_path / "seen")
+    disk.mkdir()
+    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    mounted = [*alone, "sh", "-c", f"mount -t tmpfs -o size=48k none {disk} && exec true"]
+    if not shutil.which("unshare") or subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("no disk of one's own can be mounted here")
+    script = (
+        f'mount -t tmpfs -o size=48k none {disk} && "$@"; code=$?; cp -R {disk}/run {seen.folder}; exit $code'
+    )
+    words = ("--backend", "toy", "--set", "rounds=500", *FORWARD)
+    process = replace(place, folder=disk / "run").start(*words, under=[*alone, "sh", "-c", script, "sh"])
+    status, _, errors = ended(process)
+    assert status == 1
+    assert "results cannot be written: No space left on device. What was written is whole" in errors
+    assert len(errors.splitlines()) == 1
+    results = read(seen.folder)
+    assert results.problems == ()
+    assert 50 < len(results.blocks) < 500
+    status, _, errors = seen.run(*words, resume=True)
+    assert (status, errors) == (0, "")
+    assert read(seen.folder).run.finished
+
+
 def test_a_folder_that_becomes_read_only_keeps_what_was_measured(place: Place) -> None:
+    # root writes everywhere, unless that power is taken from it
+    powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if powerless and not shutil.which(powerless[0]):
+        pytest.skip("root writes everywhere")
     words = ("--backend", "toy", "--set", "rounds=200", *FORWARD)
-    process = place.start(*words)
+    process = place.start(*words, under=powerless)
     wait_for(lambda: len(place.lines("blocks")) > 3, "nothing was measured", process)
     place.folder.chmod(0o500)
     try:
@@ -493,7 +533,7 @@ def test_a_signal_at_any_moment_ends_the_run_in_order(
     status, said, errors = ended(process)
     # it may have been through already
     assert (status, errors) in ((128 + number, ""), (0, ""))
-    wait_for(place.is_deserted, "a process lives on", limit_s=5)
+    wait_for(place.is_deserted, "a process lives on", limit_s=30)
     if status and place.is_begun():
         goes_on(place, SMALL, said)
         assert shape(read(place.folder)) == shape(undisturbed[0])

@@ -365,7 +365,7 @@ def lengths(verdicts: str, env: str, value: float) -> list[Row]:
 def judged(first: str, again: str, slower: str, slower_again: str) -> Any:
     one = comparison(*lengths(first, SAME, 1.0), *lengths(slower, SLOWER, 1.05))
     two = comparison(*lengths(again, SAME, 1.0), *lengths(slower_again, SLOWER, 1.048))
-    return summarise(one, two, (), OVERHEAD, 600.0)
+    return summarise(one, two, (), (), OVERHEAD, 600.0)
 
 
 def test_a_self_test_that_passes() -> None:
@@ -408,15 +408,15 @@ def test_19_of_20_are_enough_and_18_are_not() -> None:
 def test_what_could_not_be_measured_is_no_success() -> None:
     good = comparison(*lengths("u", SAME, 1.0), *lengths("r", SLOWER, 1.05))
     lost = Record(row(SAME, "unchanged").case, "crashed", "killed")
-    assert summarise(good, good, (), OVERHEAD, 1.0).passed
-    assert not summarise(good, good, (lost,), OVERHEAD, 1.0).passed
-    assert not summarise(comparison(), comparison(), (), OVERHEAD, 1.0).passed
+    assert summarise(good, good, (), (), OVERHEAD, 1.0).passed
+    assert not summarise(good, good, (lost,), (), OVERHEAD, 1.0).passed
+    assert not summarise(comparison(), comparison(), (), (), OVERHEAD, 1.0).passed
 
 
 def test_a_pair_without_bounds_hides_what_can_be_seen() -> None:
     wide = [replace(each, detectable=None) for each in lengths("u", SAME, 1.0)]
     found = comparison(*lengths("uu", SAME, 1.0), *wide)
-    assert summarise(found, found, (), OVERHEAD, 1.0).detectable is None
+    assert summarise(found, found, (), (), OVERHEAD, 1.0).detectable is None
 
 
 @needs_numpy

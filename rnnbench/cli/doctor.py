@@ -114,6 +114,8 @@ def _show_test(console: Console, tested: SelfTest) -> None:
     console.print(tabulate(headings, rows))
     for record in tested.lost:
         say(console, f"{record.status}: {describe(record.case)}: {record.reason}")
+    for text in tested.cut:
+        say(console, f"cut short: {text}")
     for line in summarise(tested):
         say(console, line)
 
@@ -171,6 +173,7 @@ def _as_json(tested: SelfTest) -> dict[str, Any]:
         "slowdown": tested.slowdown,
         "detectable": tested.detectable,
         "lost": [{"case": r.case.key, "status": r.status, "reason": r.reason} for r in tested.lost],
+        "cut": tested.cut,
         "overhead": asdict(tested.overhead),
         "spent_s": tested.spent_s,
     }

@@ -23,7 +23,7 @@ from rnnbench.measuring.stations import Protocol
 from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import Plugins, discover
-from rnnbench.records import Case, Record
+from rnnbench.records import Case, Finding, Record
 from rnnbench.results import RunResults
 from rnnbench.running import run_plan
 from rnnbench.suite.loading import parse_suite
@@ -41,8 +41,11 @@ ENVIRONMENTS = (
 TASK = "selftest_noise"
 SHARE_FOUND = 0.95
 """Of the slower cases at least so many are to be found, and of the identical ones none."""
-WARM_S = 0.3
+WARM_S = 0.1
 """NumPy compiles nothing; what is left to warm are caches and the clock."""
+
+AGAIN = 2 / 3
+"""Of the three sides mostly two are flagged: the base and the slower one."""
 
 LENGTHS = (60, 100)
 _SUITE = """about: What size of change can be seen on this machine? Written by rnnbench doctor --self-test.
@@ -67,8 +70,8 @@ budget: {budget_s:.0f} s
 class Size:
     """How much a self-test measures.
 
-    ``processes`` for all, up to ``most`` where intervals are still wide then. ``budget_s`` is that of each of
-    the two measurements, the first and that of what was flagged.
+    ``processes`` for all, up to ``most`` where intervals are still wide then. ``budget_s`` is that of the
+    first measurement; what was flagged is measured again within ``AGAIN`` of it.
     """
 
     cells: tuple[str, ...]
@@ -84,7 +87,7 @@ class Size:
         return len(self.cells) * len(LENGTHS) * len(self.batches)
 
 
-WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 20, 6, 20, 600.0)
+WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 20, 6, 20, 720.0)
 """20 networks."""
 QUICK = Size(("gru", "lstm"), (4,), 10, 4, 8, 120.0)
 """4 networks, for a first impression."""
@@ -96,14 +99,16 @@ class SelfTest:
 
     ``identical`` and ``slower`` hold a row for each network: head ÷ base of the same code, and of the code
     with 5 % more time steps. ``alarms_unconfirmed`` counts identical pairs that the first processes flagged
-    and fresh ones did not. ``lost`` are cases that could not be measured. ``detectable`` is the median
-    over the identical pairs of the smallest change that each could have shown (0.03 is 3 %).
+    and fresh ones did not. ``lost`` are cases that could not be measured, ``cut`` says what the time did not
+    suffice for. ``detectable`` is the median over the identical pairs of the smallest change that each could
+    have shown (0.03 is 3 %).
     """
 
     identical: tuple[Row, ...]
     slower: tuple[Row, ...]
     alarms_unconfirmed: int
     lost: tuple[Record, ...]
+    cut: tuple[str, ...]
     overhead: Overhead
     spent_s: float
 
@@ -149,12 +154,15 @@ def self_test(folder: Path, progress: Progress, size: Size = WHOLE) -> SelfTest:
         raise RequestError(planned.refused[0].reason, where="--self-test")
     results = _measure(planned, size, plugins, progress, folder / "first")
     first = compare_axis(results, "env", BASE)
-    again = first
+    again, cut = first, results.run.findings
     if first.flagged:
-        chosen = only(planned, first.flagged)
-        again = compare_axis(_measure(chosen, size, plugins, progress, folder / "again"), "env", BASE)
+        shorter = replace(planned.suite, budget_s=AGAIN * size.budget_s)
+        chosen = replace(only(planned, first.flagged), suite=shorter)
+        fresh = _measure(chosen, size, plugins, progress, folder / "again")
+        again, cut = compare_axis(fresh, "env", BASE), (*cut, *fresh.run.findings)
     progress.note("the overhead of the harness")
-    return summarise(first, again, results.records, measure_overhead(), time.monotonic() - begun)
+    overhead = measure_overhead()
+    return summarise(first, again, results.records, cut, overhead, time.monotonic() - begun)
 
 
 def plan_self_test(plugins: Plugins, size: Size) -> Plan:
@@ -181,7 +189,12 @@ def only(planned: Plan, rows: Iterable[Row]) -> Plan:
 
 
 def summarise(
-    first: Comparison, again: Comparison, records: Collection[Record], overhead: Overhead, spent_s: float
+    first: Comparison,
+    again: Comparison,
+    records: Collection[Record],
+    cut: Collection[Finding],
+    overhead: Overhead,
+    spent_s: float,
 ) -> SelfTest:
     """From the first comparison and that of what was flagged."""
     confirmed = confirm(first, again)
@@ -191,6 +204,7 @@ def summarise(
         slower=_rows(confirmed, SLOWER),
         alarms_unconfirmed=0,
         lost=tuple(record for record in records if record.status != "ok"),
+        cut=tuple(finding.text for finding in cut),
         overhead=overhead,
         spent_s=spent_s,
     )

@@ -58,7 +58,7 @@ def describe_change(change: Change, comparison: Comparison, more: Sequence[str] 
     """One line for a case that came, went or has another status."""
     name = name_case(change.case, more)
     if change.what:
-        return f"{name}: {change.what}"
+        return f"{name}: {change.what}, not measured on the other side"
     then, now = change.base or "absent", change.head or "absent"
     if comparison.axis:
         said = f"{now}, {then} with {comparison.axis} {comparison.base.value}"

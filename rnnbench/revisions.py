@@ -7,15 +7,21 @@ nothing fails until a commit is needed.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from rnnbench.errors import RequestError, RnnbenchError, nearest
 
 _TOLD_BY_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
 """Set while a hook runs; they would make every question one about the hook's repository."""
 
-_LIMIT_S = 120.0
+_LIMIT_S = 900.0
+"""A large repository is checked out within this, or never."""
 
 
 def git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -54,3 +60,43 @@ def describe(folder: Path) -> Mapping[str, Any]:
         "branch": branch.stdout.strip(),
         "dirty": bool(status.stdout.strip()),
     }
+
+
+def resolve(root: Path, revision: str, *, where: str) -> str:
+    """The full hash of a commit. Raises ``RequestError`` with the nearest names, or how to fetch it."""
+    asked = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if asked.returncode == 0:
+        return asked.stdout.strip()
+    if git(root, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
+        raise RequestError(
+            f'"{revision}" is not here: this clone is shallow. In GitHub Actions give actions/checkout '
+            "fetch-depth: 0, in GitLab CI set GIT_DEPTH: 0, elsewhere run: git fetch --unshallow",
+            where=where,
+        )
+    refs = ("refs/heads", "refs/remotes", "refs/tags")
+    names = git(root, "for-each-ref", "--format=%(refname:short)", *refs).stdout.split()
+    hint = nearest(revision, names) if len(names) <= 20 else nearest(revision, names).partition("Allowed")[0]
+    raise RequestError(f'no revision "{revision}". {hint or "See: git branch --all"}', where=where)
+
+
+def is_ancestor(root: Path, older: str, newer: str) -> bool:
+    """Whether everything in ``older`` is in ``newer`` too."""
+    return git(root, "merge-base", "--is-ancestor", older, newer).returncode == 0
+
+
+@contextmanager
+def checked_out(root: Path, commit: str, name: str) -> Iterator[Path]:
+    """A git worktree of ``commit`` in a temporary folder, gone at the end however that comes.
+
+    Raises ``RnnbenchError`` where git cannot make one.
+    """
+    above = Path(tempfile.mkdtemp(prefix="rnnbench-ci-")).resolve()
+    try:
+        made = git(root, "worktree", "add", "--detach", "--force", str(above / name), commit)
+        if made.returncode != 0:
+            said = " ".join(made.stderr.split())[-300:]
+            raise RnnbenchError(f"{commit[:12]} could not be checked out: {said}")
+        yield above / name
+    finally:
+        shutil.rmtree(above, ignore_errors=True)
+        git(root, "worktree", "prune")

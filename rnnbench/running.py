@@ -51,11 +51,13 @@ def run_plan(
     resume: bool = False,
     protocol: Protocol | None = None,
     replication: Replication | None = None,
+    again: bool = False,
 ) -> RunResults:
     """Measure ``plan`` into ``folder`` and return what was written.
 
     ``environments``: those that cases name, beside the present one, which has ``plugin_files``.
-    ``protocol`` and ``replication`` are by default those of the suite.
+    ``protocol`` and ``replication`` are by default those of the suite. ``again``: these cases went well in
+    another run just now, so that they are neither proven nor trained.
 
     ``resume``: go on with the run in ``folder``. Raises ``RequestError`` where the folder cannot take the
     run or holds one of another plan, ``WriteFailed`` where the disk takes no more.
@@ -103,6 +105,7 @@ def run_plan(
             protocol=protocol or Protocol(rounds=suite.rounds),
             replication=replication or Replication(suite.processes, suite.processes),
             environments=(present, *environments),
+            again=again,
             done=done,
             keep=keep,
         )

@@ -212,6 +212,41 @@ def compare(
     raise typer.Exit(comparing.compare(base, head, asked))
 
 
+@app.command()
+def ci(
+    suite: SuiteArgument,
+    base: Annotated[
+        str, typer.Option("--base", metavar="REV", help="The revision to compare with, such as origin/main.")
+    ],
+    head: Annotated[
+        str, typer.Option("--head", metavar="REV", help="The revision to judge; default: the working tree.")
+    ] = "",
+    install: Annotated[
+        str, typer.Option("--install", metavar="COMMAND", help="Run in each checkout, to build what must be.")
+    ] = "",
+    settings: SetOption = None,
+    backend: BackendOption = None,
+    cell: CellOption = None,
+    select: SelectOption = "",
+    device: DeviceOption = "",
+    budget: BudgetOption = "",
+    plugin: PluginOption = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option("--fail-on", help="Exit with 4 for these too: inconclusive, incomparable."),
+    ] = None,
+    out: OutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure two revisions of the project here in turns; exits with 3 for a confirmed regression."""
+    from rnnbench.ci.revising import Revisions
+    from rnnbench.cli import ci as gate
+
+    request = _request(settings, backend, cell, select, device, budget, plugin, None)
+    asked = gate.Asked(Revisions(base, head, install), _split(fail_on), out, json)
+    raise typer.Exit(gate.ci(suite, request, asked, command=sys.argv[1:]))
+
+
 @app.command("list")
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")],

@@ -51,12 +51,13 @@ def conduct(
     protocol: Protocol,
     replication: Replication,
     environments: Sequence[Environment],
+    again: bool = False,
     done: RunResults | None = None,
     keep: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Measure everything that is not in ``done`` yet. Every case has a record when this returns.
 
-    ``environments``: every one that a case of the plan names.
+    ``environments``: every one that a case of the plan names. ``again``: neither proven nor trained.
 
     ``keep`` is told what holds so far when a backend has opened, and when the sitting is cut short.
     Raises ``WriteFailed`` where results cannot be written any more, ``RequestError`` where a backend has
@@ -64,7 +65,7 @@ def conduct(
     """
     earlier = {} if done is None else done.run.environments
     ledger = Ledger(writer, progress, done)
-    conductor = _Conductor(plan, plugins, ledger, protocol, replication, environments, keep, earlier)
+    conductor = _Conductor(plan, plugins, ledger, protocol, replication, environments, again, keep, earlier)
     try:
         conductor.conduct()
     except BaseException:
@@ -83,13 +84,14 @@ class _Conductor:
         protocol: Protocol,
         replication: Replication,
         environments: Sequence[Environment],
+        again: bool,
         keep: Callable[[Outcome], None],
         earlier: Mapping[str, Mapping[str, Any]],
     ) -> None:
         planned = [worker_key(case) for case in plan.cases]
         self._environments, self._beside = Environments(planned, earlier, environments), environments
         self._plan, self._plugins, self._ledger, self._keep = plan, plugins, ledger, keep
-        self._protocol, self._replication = protocol, replication
+        self._protocol, self._replication, self._again = protocol, replication, again
         self._loops = Loops(plan.cases, ledger.blocks)
         self._budget = Budget(plan.suite.budget_s)
         self._begun = time.monotonic()
@@ -106,7 +108,9 @@ class _Conductor:
             self._first_pass(floor)
             cost = self._cost_of_pass()
             stations = [
-                self._resumed(floor, case) for case in self._plan.cases if self._ledger.needs_score(case)
+                self._resumed(floor, case)
+                for case in self._plan.cases
+                if not self._again and self._ledger.needs_score(case)
             ]
             processes = range(1, self._replication.start)
             later_s = sum(cost.pass_s for process in processes if self._groups_without_blocks(process))
@@ -137,7 +141,7 @@ class _Conductor:
             # turns cannot be taken with an earlier sitting
             self._ledger.reopen(cases)
             self._loops.forget(cases)
-            stations = self._start(floor, cases, prove=True)
+            stations = self._start(floor, cases, prove=not self._again)
             living = self._take_turns(floor, stations, 0, self._protocol.rounds, number)
             self._clear(floor, cases)
             self._finish(floor, living)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
+from typing import Any
 
 from rnnbench.measuring.budget import Budget, training_share_s
 from rnnbench.measuring.grouping import grouped
@@ -26,7 +27,7 @@ from rnnbench.measuring.scoring import (
 )
 from rnnbench.measuring.stations import Floor, Station
 from rnnbench.planning.plan import Plan
-from rnnbench.records import Case, Finding, Record, Score
+from rnnbench.records import PRESENT, Case, Finding, Record, Score
 
 _OVERHEAD = 1.15
 """Batches and evaluations come on top of the training steps that an estimate counts."""
@@ -72,10 +73,15 @@ def learn(
     is expected to need, and again after each network. A network for which nothing is left is not trained.
     """
     jobs = []
+    trained: dict[tuple[Any, ...], set[Case]] = {}
     # each environment trains on its own: whether it still learns as well is what is asked of it
     for of_network in grouped(stations, lambda station: (station.case.network, station.case.env)):
         leader = ledger.trained(of_network[0].case)
-        chosen = choose_trained(of_network, plan.suite.score_on, led=leader is not None)
+        # the same case on each side, or their scores could not be compared
+        before = trained.setdefault(of_network[0].case.network, set())
+        same = [station for station in of_network if replace(station.case, env=PRESENT) in before]
+        chosen = choose_trained(same or of_network, plan.suite.score_on, led=leader is not None)
+        before.update(replace(station.case, env=PRESENT) for station in chosen)
         jobs.append(_Job(chosen, [station for station in of_network if station not in chosen], leader))
     budget_end = monotonic() + budget.remaining_s()
     end = monotonic() + training_share_s(budget.remaining_s(), sum(job.estimate_s for job in jobs), passes_s)

@@ -15,7 +15,7 @@ from rnnbench.contracts import Task
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.offers import Offers, offers_of
 from rnnbench.planning.checks import all_tasks, check_excluded, check_names, check_score_on, check_size
-from rnnbench.planning.provisions import Provider
+from rnnbench.planning.provisions import Provider, Provision
 from rnnbench.plugins import Plugins
 from rnnbench.records import PRESENT, Case, Status
 from rnnbench.suite.format import AXES
@@ -181,9 +181,13 @@ def _installed(offers: Iterable[Offers]) -> tuple[str, ...]:
 def _expand(suite: Suite, values: Values, providers: Mapping[str, Provider]) -> Iterator[Refused]:
     for combination in product(*(values[axis] for axis in _PLAIN)):
         plain: dict[str, Any] = dict(zip(_PLAIN, combination, strict=True))
-        for backend, env in product(values["backend"], providers):
-            asked = values["implementation"], values["device"]
-            for it in providers[env].provide(backend, plain["cell"], *asked):
+        for backend in values["backend"]:
+            # the same on all sides: an environment that prefers another one is not another question
+            preferred = (
+                name for each in providers.values() for name in each.preferred(backend, plain["cell"])
+            )
+            asked = values["implementation"] or tuple(dict.fromkeys(preferred))
+            for env, it in _provided(providers, backend, plain["cell"], asked, values["device"]):
                 case = Case(
                     **plain,
                     backend=it.backend,
@@ -194,6 +198,18 @@ def _expand(suite: Suite, values: Values, providers: Mapping[str, Provider]) -> 
                     measure=suite.measure,
                 )
                 yield Refused(case, it.status, it.reason)
+
+
+def _provided(
+    providers: Mapping[str, Provider],
+    backend: str,
+    cell: str,
+    implementations: tuple[str, ...],
+    devices: tuple[str, ...],
+) -> Iterator[tuple[str, Provision]]:
+    for env, provider in providers.items():
+        for provision in provider.provide(backend, cell, implementations, devices):
+            yield env, provision
 
 
 def _is_excluded(case: Case, suite: Suite) -> bool:

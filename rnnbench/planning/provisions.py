@@ -52,6 +52,11 @@ class Provider:
             )
         return self._answers[key]
 
+    def preferred(self, backend: str, cell: str) -> tuple[str, ...]:
+        """What is taken of a backend for a cell where nobody names an implementation; () for nothing."""
+        offer = self._offers.backends.get(backend)
+        return offer.implementations.get(cell, ())[:1] if offer else ()
+
     def _implementations(
         self, backend: str, cell: str, asked: tuple[str, ...]
     ) -> Iterator[tuple[str, _Refusal | None]]:
@@ -61,10 +66,10 @@ class Provider:
             yield from ((name, absent) for name in unknown)
             return
         offer = self._offers.backends[backend]
+        offered = offer.implementations.get(cell, ())
         if cell in offer.errors:
             yield from ((name, ("failed", offer.errors[cell])) for name in unknown)
             return
-        offered = offer.implementations.get(cell, ())
         for name in asked or offered[:1] or ("portable",):
             if name in offered:
                 yield name, absent

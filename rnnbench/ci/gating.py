@@ -1,0 +1,151 @@
+"""Measure both sides, compare them, and measure again what is flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rnnbench.ci.overlay import imported_from
+from rnnbench.ci.revising import BASE, Sides
+from rnnbench.compare import Comparison, compare_axis, confirm
+from rnnbench.errors import RequestError
+from rnnbench.measuring.launch import Environment
+from rnnbench.measuring.ledger import Progress
+from rnnbench.measuring.refusals import Refused
+from rnnbench.measuring.replication import Replication
+from rnnbench.measuring.stations import Protocol
+from rnnbench.offers import Offer, Offers
+from rnnbench.planning.plan import Plan, check, needs_devices, plan
+from rnnbench.plugins import Plugins, discover
+from rnnbench.running import ask_offers, run_plan
+from rnnbench.suite.loading import Suite
+from rnnbench.suite.overrides import Overrides
+
+AGAIN = "again"
+"""Folder below that of the run: the flagged cases, measured again."""
+
+ROUNDS_LEAST, ROUNDS_MOST = 10, 80
+_NOTHING = (
+    "no case is ok on both sides, so nothing was compared; where a revision has to be built before it can be "
+    "imported, give --install COMMAND"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much ``ci`` measures: six fresh processes and ten rounds at the least, more where it is noisy."""
+
+    replication: Replication = field(default_factory=lambda: Replication(start=6, most=20))
+    protocol: Protocol | None = None
+
+    def rounds(self, suite: Suite) -> Protocol:
+        """The protocol for a suite, whose own number of rounds holds where it names one."""
+        if self.protocol is not None:
+            return self.protocol
+        if ("defaults", "rounds") in suite.document.places:
+            return Protocol(rounds=suite.rounds)
+        return Protocol(rounds=ROUNDS_LEAST, most_rounds=ROUNDS_MOST)
+
+
+@contextmanager
+def project_plugins(sides: Sides) -> Iterator[Plugins]:
+    """Cells and tasks, which this process computes with: the head's, or the base's where those are broken.
+
+    Raises ``RequestError`` where neither can be loaded.
+    """
+    side = sides.head if _loads(sides.head) else sides.base
+    with imported_from(side):
+        yield discover(side.plugin_files)
+
+
+def _loads(side: Environment) -> bool:
+    with imported_from(side):
+        try:
+            discover(side.plugin_files)
+        except RequestError:
+            return False
+        return True
+
+
+def plan_sides(suite: Suite, sides: Sides, plugins: Plugins, overrides: Overrides) -> Plan:
+    """Every case on both sides, with what each side offers.
+
+    Raises ``RequestError`` as ``plan`` does, and where neither side can be asked.
+    """
+    devices = needs_devices(suite, overrides)
+    offers: dict[str, Offers] = {}
+    refused: dict[str, str] = {}
+    for side in sides.environments:
+        try:
+            offers[side.name] = ask_offers(side, devices=devices)
+        except Refused as refusal:
+            refused[side.name] = refusal.reason
+    if not offers:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise RequestError(f"neither side can be measured. {reasons}", where="ci")
+    for name, reason in refused.items():
+        offers[name] = _failing(next(iter(offers.values())), reason)
+    ordered = {side.name: offers[side.name] for side in sides.environments}
+    return check(plan(suite, plugins, overrides=overrides, offers=ordered))
+
+
+def measure(
+    planned: Plan,
+    plugins: Plugins,
+    sides: Sides,
+    progress: Progress,
+    *,
+    folder: Path,
+    command: Sequence[str],
+    effort: Effort,
+) -> Comparison:
+    """The verdict on the head, flagged cases confirmed. The second run is in ``AGAIN``, below ``folder``."""
+
+    def run(of: Plan, into: Path, again: bool) -> Comparison:
+        results = run_plan(
+            of,
+            plugins,
+            progress,
+            folder=into,
+            command=command,
+            environments=sides.environments,
+            protocol=effort.rounds(of.suite),
+            replication=effort.replication,
+            again=again,
+        )
+        found = compare_axis(results, "env", BASE)
+        notes = (finding.text for finding in results.run.findings)
+        return replace(found, notes=(*found.notes, *notes))
+
+    found = run(planned, folder, False)
+    if found.flagged:
+        keys = {case.key for row in found.flagged for case in (row.base_case, row.case)}
+        progress.note(f"{len(found.flagged)} flagged: measured again by fresh processes")
+        found = confirm(found, run(_only(planned, keys), folder / AGAIN, True))
+    else:
+        found = replace(found, confirmed=True)
+    if all(row.verdict == "incomparable" for row in found.rows) and not found.newly_failing:
+        # that the base fails is no proof that the head is as fast: a gate that measured nothing must not pass
+        found = replace(found, newly_ok=(), notes=(_NOTHING, *found.notes))
+    base, head = sides.sources
+    return replace(
+        found,
+        base=replace(found.base, source=base),
+        head=replace(found.head, source=head),
+        notes=(*sides.notes, *found.notes),
+    )
+
+
+def _only(planned: Plan, keys: Collection[str]) -> Plan:
+    return replace(planned, cases=tuple(case for case in planned.cases if case.key in keys), refused=())
+
+
+def _failing(other: Offers, reason: str) -> Offers:
+    """All that the other side has, and fails here."""
+    backends: Mapping[str, Offer] = {
+        name: replace(offer, errors=dict.fromkeys(offer.implementations, reason))
+        for name, offer in other.backends.items()
+    }
+    return replace(other, backends=backends)

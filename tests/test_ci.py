@@ -1,0 +1,268 @@
+"""Two revisions of a real repository: what is planted is found, nothing else, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ci_project import COST, PLUGIN, SUITE, Project
+
+from rnnbench.ci.gating import Effort
+from rnnbench.ci.overlay import lay_over, project_folders
+from rnnbench.ci.revising import Revisions, both_sides
+from rnnbench.cli import ci as gate
+from rnnbench.cli.measuring import Request
+from rnnbench.errors import RequestError, RnnbenchError
+from rnnbench.measuring.replication import Replication
+from rnnbench.measuring.stations import Protocol
+from rnnbench.results.reading import read
+from rnnbench.revisions import checked_out, resolve
+from rnnbench.suite.loading import parse_suite
+from rnnbench.suite.overrides import Overrides
+
+QUICK = Effort(Replication(3, 3), Protocol(rounds=6, block_s=5e-3, warm_s=1e-3, case_limit_s=60.0))
+
+
+EXTRA = """
+
+@hookimpl
+def rnnbench_implementations():
+    def build(session, *arguments):
+        return session.build(*arguments, "portable")
+
+    return [toy.Implementation("mine", "gru", "extra", build)]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    made = Project((tmp_path / "project").resolve())
+    monkeypatch.chdir(made.folder)
+    return made
+
+
+def leftovers() -> set[Path]:
+    return {
+        *Path(tempfile.gettempdir()).glob("rnnbench-ci-*"),
+        *Path(tempfile.gettempdir()).glob("rnnbench-target-*"),
+    }
+
+
+def ci(
+    project: Project, base: str = "main", head: str = "", install: str = "", **asked: Any
+) -> tuple[int, Any]:
+    """(exit status, verdict.json)."""
+    out = project.folder.parent / "out"
+    request = Request(Overrides(), (str(project.plugin),))
+    options = gate.Asked(Revisions(base), out=out, **asked)
+    before = leftovers()
+    try:
+        code = gate.ci(
+            str(project.folder / "bench/suite.yaml"), request, options, command=["ci"], effort=QUICK
+        )
+    finally:
+        assert leftovers() <= before
+        assert project.worktrees() == 1
+    return code, json.loads((out / "verdict.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_planted_slowdown_is_named_and_nothing_else(project: Project) -> None:
+    project.write("src/myproject/cost.py", COST.replace('"gru": 0.002', '"gru": 0.0026'))
+    slow = project.commit("gru does 30 % more work")
+    code, verdict = ci(project)
+    assert code == verdict["exit"] == 3
+    found = {row["case"].split("-")[2]: row for row in verdict["rows"] if row["kind"] == "time"}
+    assert set(found) == {"elman", "gru"}
+    assert found["gru"]["verdict"] == "regression"
+    assert found["gru"]["ratio"]["value"] == pytest.approx(1.3, abs=0.03)
+    assert found["gru"]["text"] == "found again by fresh processes"
+    assert found["elman"]["verdict"] == "unchanged"
+    assert verdict["confirmed"] is True
+    assert verdict["live"] is True
+    assert verdict["base"]["source"] == f"main ({project.git('rev-parse', 'main')[:12]})"
+    assert verdict["head"]["source"] == f"working tree ({slow[:12]})"
+    results = read(project.folder.parent / "out")
+    revisions = {facts["env"]: facts["revision"] for facts in results.run.environments.values()}
+    assert revisions["base"]["commit"] == project.git("rev-parse", "main")
+    assert revisions["head"] == {"commit": slow, "revision": "", "dirty": False}
+    again = read(project.folder.parent / "out" / "again")
+    assert {record.case.cell for record in again.records} == {"gru"}, "only what was flagged"
+    assert {record.case.env for record in again.records} == {"base", "head"}
+
+
+@pytest.mark.slow
+def test_a_comment_changes_nothing(project: Project) -> None:
+    project.write("src/myproject/cost.py", "# a remark\n" + COST)
+    project.commit("a remark")
+    code, verdict = ci(project)
+    assert code == verdict["exit"] == 0
+    assert {row["verdict"] for row in verdict["rows"] if row["kind"] == "time"} == {"unchanged"}
+
+
+@pytest.mark.slow
+def test_a_head_that_does_not_import_fails(project: Project) -> None:
+    project.write("src/myproject/cost.py", "import no_such_module_of_mine\n")
+    code, verdict = ci(project)
+    assert code == verdict["exit"] == 6
+    assert verdict["head"]["source"].endswith(", with changes)")
+    failing = verdict["newly_failing"]
+    assert {each["case"].split("-")[2] for each in failing} == {"elman", "gru"}
+    assert all("no_such_module_of_mine" in each["reason"] for each in failing)
+    assert {each["base"] for each in failing} == {"ok"}
+
+
+@pytest.mark.slow
+def test_a_base_that_does_not_import_proves_nothing(project: Project) -> None:
+    project.write("src/myproject/cost.py", "import no_such_module_of_mine\n")
+    broken = project.commit("broken")
+    project.write("src/myproject/cost.py", COST)
+    project.commit("mended")
+    code, verdict = ci(project, base=broken)
+    assert code == verdict["exit"] == 5
+    assert "no case is ok on both sides" in verdict["notes"][0]
+
+
+@pytest.mark.slow
+def test_an_implementation_that_vanished(project: Project) -> None:
+    project.write("bench/plugin.py", PLUGIN + EXTRA)
+    had = project.commit("an implementation more")
+    project.write("bench/plugin.py", PLUGIN)
+    project.write("bench/suite.yaml", SUITE + "include: [{cell: gru, implementation: [extra]}]\n")
+    project.commit("gone again")
+    code, verdict = ci(project, base=had)
+    assert code == verdict["exit"] == 5
+    (gone,) = verdict["vanished"]
+    assert "-gru-H2-mine-extra-" in gone["case"]
+    assert gone["reason"].startswith("in environment head: mine has no extra implementation of gru")
+
+
+def test_an_unknown_revision_has_neighbours(project: Project) -> None:
+    project.git("branch", "feature")
+    with pytest.raises(
+        RequestError, match=r'--base faeture: no revision "faeture". Did you mean "feature"\?'
+    ):
+        ci(project, base="faeture")
+    verdict = json.loads((project.folder.parent / "out" / "verdict.json").read_text())
+    assert verdict["exit"] == 2
+    assert "feature" in verdict["error"]
+    assert resolve(project.folder, "feature", where="") == project.git("rev-parse", "main")
+    with pytest.raises(RequestError, match=r"holds a verdict\.json already"):
+        ci(project, base="main")
+
+
+def test_a_shallow_clone_is_told_what_to_do(project: Project, tmp_path: Path) -> None:
+    project.git("commit", "-q", "--allow-empty", "-m", "second")
+    project.git("clone", "-q", "--depth", "1", f"file://{project.folder}", str(tmp_path / "clone"))
+    with pytest.raises(RequestError, match=r"this clone is shallow.*fetch-depth: 0.*GIT_DEPTH: 0"):
+        resolve(tmp_path / "clone", "origin/main", where="--base origin/main")
+
+
+def test_outside_a_repository(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RequestError, match="is no git repository"),
+        both_sides(Revisions("main"), (), tmp_path),
+    ):
+        pass
+
+
+def test_an_unknown_word_of_fail_on_is_refused_at_once(project: Project) -> None:
+    with pytest.raises(RequestError, match=r'no verdict "inconclusve". Did you mean "inconclusive"'):
+        ci(project, fail_on=("inconclusve",))
+
+
+def test_a_checkout_is_gone_however_it_ends(project: Project) -> None:
+    before = leftovers()
+    with pytest.raises(KeyboardInterrupt), checked_out(project.folder, "main", "base") as folder:  # noqa: PT012 - Ctrl-C
+        assert (folder / "bench/plugin.py").exists()
+        assert project.worktrees() == 2
+        raise KeyboardInterrupt
+    assert leftovers() == before
+    assert project.worktrees() == 1
+
+
+def test_what_is_imported_from_the_project_comes_from_the_checkout(project: Project, tmp_path: Path) -> None:
+    root, checkout = project.folder, tmp_path / "checkout"
+    for name in ("lib", "src"):
+        (checkout / name).mkdir(parents=True)
+    (root / "lib").mkdir()
+    inside_venv = Path(sys.prefix) / "lib"
+    search = [str(root / "lib"), str(inside_venv), "/usr/lib", str(root / "venv/lib/site-packages")]
+    folders = project_folders(root, search)
+    assert folders == ("lib", "src", ".")
+    (checkout / "bench").mkdir()
+    (checkout / "bench/plugin.py").write_text("")
+    files = [str(root / "bench/plugin.py"), str(root / "bench/new.py"), "/elsewhere/plugin.py"]
+    found = lay_over("base", root, checkout, (*folders, "gone"), files, target=tmp_path, revision={"a": 1})
+    assert found.paths == (str(tmp_path), str(checkout / "lib"), str(checkout / "src"), str(checkout))
+    assert found.plugin_files == (str(checkout / "bench/plugin.py"), "/elsewhere/plugin.py")
+    assert found.python == sys.executable
+
+
+def test_an_editable_installation_that_hooks_the_import(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Finder:
+        MAPPING = {"mine": str(project.folder / "python" / "mine")}  # noqa: RUF012 - as setuptools writes it
+
+    monkeypatch.setitem(sys.modules, "__editable___mine_1_0_finder", Finder)  # type: ignore[arg-type]
+    assert project_folders(project.folder)[0] == "python"
+
+
+def test_install_runs_in_each_checkout_and_knows_which(project: Project, tmp_path: Path) -> None:
+    project.write("src/myproject/cost.py", "# changed\n" + COST)
+    note = 'echo "$RNNBENCH_REVISION $RNNBENCH_COMMIT $PWD" >> "$LOG"; touch "$RNNBENCH_TARGET/built.py"'
+    log = tmp_path / "log"
+    command = note.replace("$LOG", str(log))
+    with both_sides(Revisions("main", "", command), (), project.folder) as sides:
+        said = [line.split() for line in log.read_text().splitlines()]
+        main = project.git("rev-parse", "main")
+        assert [line[0] for line in said] == ["base", "head"]
+        assert [line[1] for line in said] == [main, main]
+        assert said[1][2] == str(project.folder)
+        assert said[0][2] != said[1][2]
+        assert all((Path(side.paths[0]) / "built.py").exists() for side in sides.environments)
+        assert sides.head.revision["dirty"] is True
+        assert sides.sources[1].endswith(", with changes)")
+    with (
+        pytest.raises(RnnbenchError, match="ended with 3 in the base checkout: no compiler"),
+        both_sides(Revisions("main", "", "echo no compiler; exit 3"), (), project.folder),
+    ):
+        pass
+
+
+def test_what_a_reader_should_know_of_the_two(project: Project) -> None:
+    def notes(base: str, head: str = "") -> str:
+        with both_sides(Revisions(base, head), (), project.folder) as sides:
+            return " ".join(sides.notes)
+
+    assert "the same commit" in notes("main")
+    project.write("a.txt", "a")
+    project.commit("work")
+    assert notes("main") == ""
+    project.git("switch", "-q", "main")
+    project.write("b.txt", "b")
+    project.commit("meanwhile on main")
+    assert "the base has commits that the head lacks" in notes("main", "work")
+
+
+def test_a_suite_that_names_its_rounds_has_them() -> None:
+    text = "axes: {task: [copy], length: [2], cell: [elman]}\n"
+    assert Effort().rounds(parse_suite(text)) == Protocol(rounds=10, most_rounds=80)
+    assert Effort().rounds(parse_suite(text + "defaults: {rounds: 7}")) == Protocol(rounds=7)
+    assert Effort().replication == Replication(start=6, most=20)
+
+
+def test_nothing_is_written_where_nothing_may_be(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write: Callable[..., None] = gate._write_error
+    file = project.folder / "file"
+    file.write_text("")
+    write(file, 2, "x")
+    assert "cannot be written" in capsys.readouterr().err

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.doctor.overhead import compare_with_bare_loop
+from rnnbench.doctor.bare_loop import compare_with_bare_loop
+from rnnbench.doctor.overhead import ROUNDS
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
 from rnnbench.suite.loading import parse_suite
@@ -19,7 +20,7 @@ from rnnbench.suite.loading import parse_suite
 @pytest.mark.parametrize("phase", ["forward", "train_step"])
 def test_block_against_bare_loop(benchmark: Any, phase: str) -> None:
     """``Bench.block`` ÷ a bare loop of the same call, in alternation: 1.00 ± 0.02 is the goal."""
-    ratios = benchmark.pedantic(compare_with_bare_loop, args=(phase,), rounds=1)
+    ratios = benchmark.pedantic(compare_with_bare_loop, args=(phase, ROUNDS), rounds=1)
     _tell(benchmark, f"block ÷ bare loop, {phase}", ratios)
 
 

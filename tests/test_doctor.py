@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from rnnbench.doctor import selftest as selftest_module
 from rnnbench.doctor.checks import examine, unseen
 from rnnbench.doctor.gpus import Gpu, parse_nvidia, read_gpus
 from rnnbench.doctor.kernels import Opened, examine_backends
-from rnnbench.doctor.overhead import Overhead
+from rnnbench.doctor.overhead import Overhead, measure_overhead
 from rnnbench.doctor.overhead import summarise as summarise_overhead
 from rnnbench.doctor.readings import Busy, Readings, read
 from rnnbench.doctor.selftest import (
@@ -525,7 +526,7 @@ def test_without_the_numpy_backend_the_reason_is_said(
 
 @needs_numpy
 @pytest.mark.slow
-def test_a_live_self_test(tmp_path: Path) -> None:
+def test_a_live_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two networks in real processes: what it finds depends on the machine, that it measures does not."""
 
     class Silent:
@@ -534,6 +535,7 @@ def test_a_live_self_test(tmp_path: Path) -> None:
         def record(self, record: Record) -> None:
             assert record.status == "ok", record.reason
 
+    monkeypatch.setattr(selftest_module, "measure_overhead", partial(measure_overhead, rounds=4))
     size = Size(("elman",), (4,), rounds=4, processes=2, most=2, budget_s=120.0)
     tested = self_test(tmp_path, Silent(), size)
     assert tested.lost == ()

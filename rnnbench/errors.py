@@ -1,6 +1,6 @@
 """The shape of every message that a person reads: where, what was given, what is allowed, what to do.
 
-This module words errors; it never prints and never exits (``cli.py`` does).
+This module words errors; it never prints and never exits (``cli`` does).
 """
 
 from __future__ import annotations

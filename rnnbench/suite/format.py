@@ -1,6 +1,6 @@
 """What may stand in a suite: every key, its type, its bounds, and the message where it is wrong.
 
-The pydantic models here are the door; ``suite.py`` turns what passes into frozen values. From the
+The pydantic models here are the door; ``loading`` turns what passes into frozen values. From the
 same tables come the JSON Schema and the words "Give ..." of the messages.
 """
 

@@ -23,7 +23,7 @@ from rnnbench.measuring.stations import Protocol
 from rnnbench.results.reading import read
 from rnnbench.revisions import checked_out, resolve
 from rnnbench.suite.loading import parse_suite
-from rnnbench.suite.overrides import Overrides
+from rnnbench.suite.overrides import Overrides, override
 
 QUICK = Effort(Replication(3, 3), Protocol(rounds=6, block_s=5e-3, warm_s=1e-3, case_limit_s=60.0))
 
@@ -251,11 +251,14 @@ def test_what_a_reader_should_know_of_the_two(project: Project) -> None:
     assert "the base has commits that the head lacks" in notes("main", "work")
 
 
-def test_a_suite_that_names_its_rounds_has_them() -> None:
+def test_how_much_is_measured() -> None:
     text = "axes: {task: [copy], length: [2], cell: [elman]}\n"
     assert Effort().rounds(parse_suite(text)) == Protocol(rounds=10, most_rounds=80)
     assert Effort().rounds(parse_suite(text + "defaults: {rounds: 7}")) == Protocol(rounds=7)
-    assert Effort().replication == Replication(start=6, most=20)
+    assert Effort().processes(parse_suite(text + "defaults: {processes: 1}")) == Replication(6, 20)
+    asked = override(parse_suite(text), Overrides(settings=("processes=4", "rounds=5")))
+    assert Effort().processes(asked) == Replication(4, 4)
+    assert Effort().rounds(asked) == Protocol(rounds=5)
 
 
 def test_nothing_is_written_where_nothing_may_be(

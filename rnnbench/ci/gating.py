@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rnnbench.ci.overlay import imported_from
@@ -26,6 +26,7 @@ from rnnbench.suite.overrides import Overrides
 AGAIN = "again"
 """Folder below that of the run: the flagged cases, measured again."""
 
+PROCESSES_LEAST, PROCESSES_MOST = 6, 20
 ROUNDS_LEAST, ROUNDS_MOST = 10, 80
 _NOTHING = (
     "no case is ok on both sides, so nothing was compared; where a revision has to be built before it can be "
@@ -35,13 +36,24 @@ _NOTHING = (
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much ``ci`` measures: six fresh processes and ten rounds at the least, more where it is noisy."""
+    """How much ``ci`` measures: six fresh processes and ten rounds at the least, more where it is noisy.
 
-    replication: Replication = field(default_factory=lambda: Replication(start=6, most=20))
+    What is given here holds, whatever the suite says.
+    """
+
+    replication: Replication | None = None
     protocol: Protocol | None = None
 
+    def processes(self, suite: Suite) -> Replication:
+        """As many as are asked for on the command line; a suite's own number is meant for ``run``."""
+        if self.replication is not None:
+            return self.replication
+        if suite.document.places.get(("defaults", "processes"), "").startswith("--set"):
+            return Replication(suite.processes, suite.processes)
+        return Replication(start=PROCESSES_LEAST, most=PROCESSES_MOST)
+
     def rounds(self, suite: Suite) -> Protocol:
-        """The protocol for a suite, whose own number of rounds holds where it names one."""
+        """As many as the suite or the command line names."""
         if self.protocol is not None:
             return self.protocol
         if ("defaults", "rounds") in suite.document.places:
@@ -112,7 +124,7 @@ def measure(
             command=command,
             environments=sides.environments,
             protocol=effort.rounds(of.suite),
-            replication=effort.replication,
+            replication=effort.processes(of.suite),
             again=again,
         )
         found = compare_axis(results, "env", BASE)

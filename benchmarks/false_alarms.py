@@ -7,7 +7,7 @@ identical code are then resampled, and judged by rnnbench and by the rules of py
 
     python benchmarks/false_alarms.py --out DIR
 
-on a quiet machine of two cores or more; it prints the table of docs/performance.md and takes about an hour.
+on a quiet machine of two cores or more; it prints the table of docs/performance.md and takes half an hour.
 ``--networks 4`` is a trial, ``--read DIR`` judges what an earlier call has measured.
 """
 
@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from rnnbench.compare import Comparison, compare_axis, confirm
-from rnnbench.doctor.selftest import BASE, ENVIRONMENTS, PLUGIN, SAME, SLOWER, only
+from rnnbench.doctor.selftest import BASE, ENVIRONMENTS, PLUGIN, SAME, SLOWER, WARM_S, only
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.replication import Replication
+from rnnbench.measuring.stations import Protocol
 from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import discover
@@ -101,7 +102,7 @@ def measure(folder: Path, networks: int, most: int) -> None:
     kept = set(groups[:: max(1, len(groups) // networks)][:networks])
     planned = replace(planned, cases=tuple(case for case in planned.cases if case.group in kept))
 
-    def run(chosen: Plan, name: str) -> RunResults:
+    def run(chosen: Plan, name: str, *, again: bool) -> RunResults:
         return run_plan(
             chosen,
             plugins,
@@ -109,12 +110,14 @@ def measure(folder: Path, networks: int, most: int) -> None:
             folder=folder / name,
             command=sys.argv,
             environments=sides,
+            protocol=Protocol(rounds=chosen.suite.rounds, warm_s=WARM_S),
             replication=Replication(start=min(6, most), most=most),
+            again=again,
         )
 
-    flagged = compare_axis(run(planned, "first"), "env", BASE).flagged
+    flagged = compare_axis(run(planned, "first", again=False), "env", BASE).flagged
     if flagged:
-        run(only(planned, flagged), "again")
+        run(only(planned, flagged), "again", again=True)
 
 
 class Told:

@@ -152,13 +152,13 @@ def self_test(folder: Path, progress: Progress, size: Size = WHOLE) -> SelfTest:
     planned = plan_self_test(plugins, size)
     if not planned.cases:
         raise RequestError(planned.refused[0].reason, where="--self-test")
-    results = _measure(planned, size, plugins, progress, folder / "first")
+    results = _measure(planned, size, plugins, progress, folder / "first", again=False)
     first = compare_axis(results, "env", BASE)
     again, cut = first, results.run.findings
     if first.flagged:
         shorter = replace(planned.suite, budget_s=AGAIN * size.budget_s)
         chosen = replace(only(planned, first.flagged), suite=shorter)
-        fresh = _measure(chosen, size, plugins, progress, folder / "again")
+        fresh = _measure(chosen, size, plugins, progress, folder / "again", again=True)
         again, cut = compare_axis(fresh, "env", BASE), (*cut, *fresh.run.findings)
     progress.note("the overhead of the harness")
     overhead = measure_overhead()
@@ -215,7 +215,9 @@ def _rows(comparison: Comparison, env: str) -> tuple[Row, ...]:
     return tuple(row for row in comparison.rows if row.kind == "time" and row.case.env == env)
 
 
-def _measure(planned: Plan, size: Size, plugins: Plugins, progress: Progress, folder: Path) -> RunResults:
+def _measure(
+    planned: Plan, size: Size, plugins: Plugins, progress: Progress, folder: Path, *, again: bool
+) -> RunResults:
     return run_plan(
         planned,
         plugins,
@@ -225,6 +227,7 @@ def _measure(planned: Plan, size: Size, plugins: Plugins, progress: Progress, fo
         environments=ENVIRONMENTS,
         protocol=Protocol(rounds=size.rounds, warm_s=WARM_S),
         replication=Replication(size.processes, size.most),
+        again=again,
     )
 
 

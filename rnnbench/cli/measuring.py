@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from rnnbench.cli.console import open_console, say, tabulate
-from rnnbench.cli.plain import plain
 from rnnbench.errors import RequestError, RnnbenchError
+from rnnbench.escaping import safe
 from rnnbench.measuring.interpreters import read_environments
 from rnnbench.measuring.launch import Environment
 from rnnbench.offers import Offers, offers_of
@@ -255,7 +255,7 @@ def discover_plugins(files: Sequence[str | Path]) -> Plugins:
 
 def say_error(text: str) -> None:
     """One line on stderr."""
-    print(f"rnnbench: {plain(text)}", file=sys.stderr)
+    print(f"rnnbench: {safe(text)}", file=sys.stderr)
 
 
 def _resumed(command: Sequence[str], folder: Path) -> str:

@@ -252,7 +252,12 @@ class Worker:
         try:
             while thread.is_alive():
                 thread.join(0.02)
-                if self._process.poll() is not None:
+                code = self._process.poll()
+                if code is not None and code < 0:
+                    raise describe_death(
+                        code, "its start", self._log.tail(), self._oom_kills, count_oom_kills()
+                    )
+                if code is not None:
                     raise WorkerDied("crashed", f"the worker ended before it began: {self._log.tail()}")
                 if time.monotonic() - begin > OPEN_LIMIT_S:
                     raise WorkerDied("timeout", f"the worker did not start within {OPEN_LIMIT_S:.0f} s")

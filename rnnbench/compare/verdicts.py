@@ -166,7 +166,7 @@ def _row(
     now: int,
     bound: float,
 ) -> Row:
-    between = Interval(now / then, None, None, 1) if then and now else None
+    between = Interval(now / then, None, None, 1) if then and now and then != now else None
     return Row(
         pair.base.case, pair.head.case, kind, name, verdict, float(then), float(now), between, bound=bound
     )

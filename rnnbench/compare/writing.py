@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,10 @@ CHANGES = ("vanished", "new", "newly_failing", "newly_ok", "still_failing")
 def encode(comparison: Comparison, fail_on: Collection[str] = ()) -> bytes:
     """One JSON object in UTF-8. Infinite bounds are the strings "Infinity" and "-Infinity"."""
     changes = [each for name in CHANGES for each in getattr(comparison, name)]
-    cases = {
-        id(case): case
-        for row in (*comparison.rows, *changes)
-        for case in ((row.case, row.base_case) if isinstance(row, Row) else (row.case,))
-    }
+    # many rows share a case; to hash one is what most of the time would go to
+    cases = {id(row.case): row.case for row in (*comparison.rows, *changes)}
+    cases |= {id(row.base_case): row.base_case for row in comparison.rows}
+    keys = {name: key_of(case) for name, case in cases.items()}
     counts = Counter(row.verdict for row in comparison.rows)
     content = {
         "format": FORMAT,
@@ -39,8 +39,8 @@ def encode(comparison: Comparison, fail_on: Collection[str] = ()) -> bytes:
         "confirmed": comparison.confirmed,
         "forced": comparison.forced,
         "counts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-        "cases": {key_of(case): {name: getattr(case, name) for name in AXES} for case in cases.values()},
-        "rows": [_row(row) for row in comparison.rows],
+        "cases": {keys[each]: {name: getattr(case, name) for name in AXES} for each, case in cases.items()},
+        "rows": [_row(row, keys) for row in comparison.rows],
         **{name: [_change(each) for each in getattr(comparison, name)] for name in CHANGES},
         "notes": list(comparison.notes),
     }
@@ -59,17 +59,19 @@ def write(comparison: Comparison, file: Path, fail_on: Collection[str] = ()) -> 
         beside.write_bytes(content)
         beside.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
         raise RequestError(
             f"cannot be written: {error.strerror}. Name another place with --out.", where=str(file)
         ) from None
     return content
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, keys: Mapping[int, str]) -> dict[str, Any]:
     ratio, gain = row.ratio, row.gain
     return {
-        "case": key_of(row.case),
-        "base_case": key_of(row.base_case),
+        "case": keys[id(row.case)],
+        "base_case": keys[id(row.base_case)],
         "kind": row.kind,
         "what": row.what,
         "verdict": row.verdict,

@@ -54,6 +54,7 @@ def test_an_intel_server(tmp_path: Path) -> None:
             "proc/cpuinfo": XEON * 8,
             f"{CPUS}/intel_pstate/no_turbo": "0\n",
             "sys/devices/system/clocksource/clocksource0/current_clocksource": "hpet\n",
+            "proc/meminfo": "MemTotal:       24 kB\nMemFree: 1 kB\nSwapTotal:   0 kB\nHugePages_Total: 7\n",
         },
     )
     machine = read_machine(
@@ -67,6 +68,7 @@ def test_an_intel_server(tmp_path: Path) -> None:
     assert machine.governor == "powersave"
     assert machine.turbo is True
     assert machine.clock_source == "hpet"
+    assert (machine.memory_bytes, machine.swap_bytes) == (24 << 10, 0)
     assert machine.variables == {"OMP_NUM_THREADS": "4", "XLA_FLAGS": "-x"}
     mixed = read_machine(tmp_path, allowed=[0, 3], variables={})
     assert mixed.governor == "performance, powersave"
@@ -141,6 +143,8 @@ FREE: dict[str, str] = {
             },
             Limits(memory_bytes=1000, memory_free_bytes=400),
         ),
+        # not what the kernel writes
+        (V2 | {"sys/fs/cgroup/cpu.max": "many 5\n", "sys/fs/cgroup/memory.max": "lots\n"}, Limits()),
         # version 1: in the group's folder, or at the mount inside a container
         (
             V1

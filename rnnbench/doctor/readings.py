@@ -15,7 +15,7 @@ import psutil
 
 from rnnbench.doctor.gpus import Gpu, read_gpus
 from rnnbench.measuring.limits import Limits, read_limits, read_text
-from rnnbench.measuring.machine import Machine, read_load, read_machine, read_ticks, steal_share
+from rnnbench.measuring.machine import Machine, read_load, read_machine, read_memory, read_ticks, steal_share
 
 WINDOW_S = 1.0
 _CLOCK_READS = 2000
@@ -70,7 +70,7 @@ def read(root: Path = Path("/"), window_s: float = WINDOW_S) -> Readings:
         steal=steal_share(ticks, after),
         steal_ever=after.steal / after.total if after and after.total else None,
         busy=busy,
-        memory_free_bytes=_memory_free(root),
+        memory_free_bytes=read_memory(root).get("MemAvailable") or psutil.virtual_memory().available,
         swapped_pages=None if pages is None or pages_after is None else pages_after - pages,
         clock_tick_s=tick_s,
         clock_read_s=read_s,
@@ -113,8 +113,3 @@ def _pressure(root: Path) -> float | None:
 def _swapped_pages(root: Path) -> int | None:
     counts = re.findall(r"^pswp(?:in|out) (\d+)$", read_text(root / "proc/vmstat") or "", re.MULTILINE)
     return sum(map(int, counts)) if counts else None
-
-
-def _memory_free(root: Path) -> int:
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", read_text(root / "proc/meminfo") or "", re.MULTILINE)
-    return int(found[1]) * 1024 if found else int(psutil.virtual_memory().available)

@@ -59,7 +59,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _quota(group: Path) -> float | None:
     limit = (read_text(group / "cpu.max") or "").split()
-    if len(limit) == 2 and limit[0] != "max":
+    if len(limit) == 2 and limit[0].isdigit() and limit[1].isdigit():  # or max: no limit
         return int(limit[0]) / int(limit[1])
     quota, period = (_number(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     return quota / period if quota is not None and quota > 0 and period else None

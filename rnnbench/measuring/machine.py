@@ -79,7 +79,7 @@ def read_machine(
     flags = _field(info, "flags", "Features").split()
     if allowed is None:
         allowed = allowed_cores() or range(os.cpu_count() or 1)
-    siblings = _siblings(root)
+    siblings, memory = _siblings(root), read_memory(root)
     limits = read_limits(root)
     return Machine(
         cpu=_cpu_model(info),
@@ -90,8 +90,8 @@ def read_machine(
         cores_logical=sum(map(len, siblings)) or os.cpu_count(),
         cores_allowed=tuple(allowed),
         siblings=siblings,
-        memory_bytes=psutil.virtual_memory().total,
-        swap_bytes=psutil.swap_memory().total,
+        memory_bytes=memory.get("MemTotal") or psutil.virtual_memory().total,
+        swap_bytes=memory["SwapTotal"] if "SwapTotal" in memory else psutil.swap_memory().total,
         container_cores=limits.cores,
         container_memory_bytes=limits.memory_bytes,
         os=f"{platform.system()} {platform.release()}",
@@ -145,6 +145,12 @@ def read_load(root: Path = _ROOT) -> float:
     """Processes that ran or wanted to, on average over the last minute."""
     text = read_text(root / "proc/loadavg")
     return float(text.split()[0]) if text else psutil.getloadavg()[0]
+
+
+def read_memory(root: Path = _ROOT) -> dict[str, int]:
+    """/proc/meminfo in bytes: MemTotal, MemAvailable, SwapTotal, ...; empty where there is none."""
+    rows = re.findall(r"^(\w+):\s+(\d+) kB$", read_text(root / "proc/meminfo") or "", re.MULTILINE)
+    return {name: int(size) * 1024 for name, size in rows}
 
 
 def read_ticks(root: Path = _ROOT) -> Ticks | None:

@@ -25,6 +25,7 @@ import numpy as np
 
 from rnnbench.compare import Comparison, compare_axis, confirm
 from rnnbench.doctor.selftest import BASE, ENVIRONMENTS, PLUGIN, SAME, SLOWER, WARM_S, only
+from rnnbench.judging import judge
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
@@ -34,7 +35,7 @@ from rnnbench.plugins import discover
 from rnnbench.records import Record
 from rnnbench.results import RunResults, open_run
 from rnnbench.running import run_plan
-from rnnbench.stats import Samples, judge, ratio
+from rnnbench.stats import Samples, ratio
 from rnnbench.suite.loading import parse_suite
 from rnnbench.thresholds import Bounds
 

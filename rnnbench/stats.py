@@ -23,7 +23,6 @@ from scipy.special import ndtr, stdtrit
 Samples = Mapping[int, Mapping[int, float]]
 Name = TypeVar("Name", bound=Hashable)
 Standing = Literal["better", "not told apart", "worse", "one seed"]
-Judgement = Literal["regression", "improvement", "unchanged", "inconclusive"]
 
 CONFIDENCE = 0.99
 MAD_TO_SIGMA = 1.4826
@@ -34,8 +33,6 @@ SCORE_CONFIDENCE = 0.90
 Three seeds are customary, and Student's t of two degrees of freedom is 9.9 at 99 %: seeds at .32, .45 and .47
 would not be told from a chance of .125. Times are held to 99 %, for more processes can always be measured.
 """
-POWER = 0.95
-"""How surely a change of the size that is called detectable is found."""
 MARGIN = 0.02
 """Share of the way from a baseline to a perfect score that a network must clear besides its interval.
 
@@ -76,26 +73,6 @@ class Interval:
         # a bound that is too small for a float is 0
         high = None if self.low is None else 1 / self.low if self.low else math.inf
         return Interval(1 / self.value, low, high, self.processes)
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """How much better the scores of one side are, seed by seed: mean and bounds, positive is better.
-
-    In the unit of the metric. Both bounds are None for a single seed.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    seeds: int
-
-    @property
-    def inverse(self) -> Gain:
-        """The same seen from the other side."""
-        low = None if self.high is None else -self.high
-        high = None if self.low is None else -self.low
-        return Gain(-self.value, low, high, self.seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,92 +166,7 @@ def quotient(ours: Summary, theirs: Summary, confidence: float = CONFIDENCE) -> 
         return Interval(math.exp(difference), math.exp(difference), math.exp(difference), least)
     freedom = (u + v) ** 2 / (u**2 / (ours.processes - 1) + v**2 / (theirs.processes - 1))
     half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(u + v)
-    return Interval(math.exp(difference), _exp(difference - half), _exp(difference + half), least)
-
-
-def judge(ratio: Interval, regression: float, improvement: float, unchanged: float) -> Judgement:
-    """What a ratio of times that were measured in turns shows; the bounds are shares, 0.01 is 1 %.
-
-    ``regression``: its lower bound is above 1 + regression. ``improvement``: its upper bound is below
-    1 / (1 + improvement). ``unchanged``: its upper bound is below 1 + unchanged. Otherwise, and where its
-    bounds are missing or too wide to be of use, ``inconclusive``.
-    """
-    if ratio.low is None or ratio.high is None or not ratio.usable:
-        return "inconclusive"
-    if ratio.low > 1 + regression:
-        return "regression"
-    if ratio.high < 1 / (1 + improvement):
-        return "improvement"
-    return "unchanged" if ratio.high < 1 + max(unchanged, regression) else "inconclusive"
-
-
-def detectable(
-    ratio: Interval, regression: float, confidence: float = CONFIDENCE, power: float = POWER
-) -> float | None:
-    """The smallest true change (0.03 is 3 %) that a measurement as wide as this one finds with ``power``.
-
-    (1 + regression) × exp((t(confidence) + t(power)) × standard error) - 1, after Bloom, "Minimum detectable
-    effects", Evaluation Review 19 (1995). None without bounds that are of use.
-    """
-    if ratio.low is None or ratio.high is None or not ratio.usable:
-        return None
-    half = math.log(ratio.high / ratio.low) / 2
-    freedom = ratio.processes - 1
-    # power is one-sided: the two-sided quantile of 2 power - 1
-    beyond = _student_t(freedom, 2 * power - 1) / _student_t(freedom, confidence)
-    return (1 + regression) * math.exp(half * (1 + beyond)) - 1
-
-
-def spread_between(times: Sequence[float], confidence: float = CONFIDENCE) -> float | None:
-    """By how much (0.1 is 10 %) two more runs of the same code may differ, given those of earlier ones.
-
-    A prediction interval: Student's t of n - 1 degrees of freedom × √2 × the standard deviation of the
-    logarithms. None for fewer than three runs, whose t of one degree of freedom says nothing.
-    """
-    n = len(times)
-    if n < 3:
-        return None
-    logs = [math.log(time) for time in times]
-    mean = math.fsum(logs) / n
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in logs) / (n - 1))
-    return _exp(_student_t(n - 1, confidence) * math.sqrt(2) * deviation) - 1
-
-
-def gain(
-    ours: Mapping[int, float],
-    theirs: Mapping[int, float],
-    higher_is_better: bool,
-    confidence: float = SCORE_CONFIDENCE,
-) -> Gain | None:
-    """How much better our scores are than theirs, paired by seed (seed -> score); Student's t over seeds.
-
-    Seeds that only one side has, or whose scores are not finite, do not count. None where no seed is shared.
-    """
-    sign = 1.0 if higher_is_better else -1.0
-    differences = [sign * (ours[seed] - theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    differences = [value for value in differences if math.isfinite(value)]
-    n = len(differences)
-    if n == 0:
-        return None
-    mean, half = _mean_and_half(differences, confidence)
-    return Gain(mean, None, None, 1) if half is None else Gain(mean, mean - half, mean + half, n)
-
-
-def judge_gain(found: Gain, margin: float) -> Judgement:
-    """Whether scores became worse, by a margin of non-inferiority in the unit of the metric.
-
-    ``regression``: the whole interval is worse than the margin. ``improvement``: better than it.
-    ``unchanged``: shown not to be worse than the margin. Otherwise ``inconclusive``; so is a single seed,
-    unless its score is the same. After Piaggio et al., "Reporting of noninferiority and equivalence
-    randomized trials", JAMA 308 (2012).
-    """
-    if found.low is None or found.high is None:
-        return "unchanged" if found.value == 0 else "inconclusive"
-    if found.high < -margin:
-        return "regression"
-    if found.low > margin:
-        return "improvement"
-    return "unchanged" if found.low > -margin or found.low == found.high == 0 else "inconclusive"
+    return Interval(math.exp(difference), exp(difference - half), exp(difference + half), least)
 
 
 def ranks(samples: Mapping[Name, Samples], confidence: float = CONFIDENCE) -> dict[Name, int]:
@@ -309,7 +201,7 @@ def standing(
     """
     if not finals or not all(map(math.isfinite, (*finals, baseline))):
         raise ValueError("only finite scores can be compared")
-    mean, half = _mean_and_half(finals, confidence)
+    mean, half = mean_and_half(finals, confidence)
     if half is None:
         return "one seed"
     gain = mean - baseline if higher_is_better else baseline - mean
@@ -407,35 +299,36 @@ def _log_medians(processes: Sequence[Sequence[float]]) -> NDArray[np.float64]:
 def _geometric(logs: Sequence[float], confidence: float) -> Interval:
     if not logs:
         raise ValueError("no samples: nothing was measured")
-    mean, half = _mean_and_half(logs, confidence)
+    mean, half = mean_and_half(logs, confidence)
     if half is None:
         return Interval(math.exp(mean), None, None, 1)
-    return Interval(math.exp(mean), _exp(mean - half), _exp(mean + half), len(logs))
+    return Interval(math.exp(mean), exp(mean - half), exp(mean + half), len(logs))
 
 
 def _arithmetic(values: Sequence[float], confidence: float) -> Interval:
-    mean, half = _mean_and_half(values, confidence)
+    mean, half = mean_and_half(values, confidence)
     if half is None:
         return Interval(mean, None, None, 1)
     return Interval(mean, mean - half, mean + half, len(values))
 
 
-def _mean_and_half(values: Sequence[float], confidence: float) -> tuple[float, float | None]:
+def mean_and_half(values: Sequence[float], confidence: float) -> tuple[float, float | None]:
     """The mean, and half the width of its Student's t interval; None for a single value."""
     n = len(values)
     mean = math.fsum(values) / n
     if n == 1:
         return mean, None
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    return mean, _student_t(n - 1, confidence) * deviation / math.sqrt(n)
+    return mean, student_t(n - 1, confidence) * deviation / math.sqrt(n)
 
 
 @cache
-def _student_t(freedom: int, confidence: float) -> float:
-    """The two-sided quantile."""
+def student_t(freedom: int, confidence: float) -> float:
+    """The two-sided quantile of Student's t with so many degrees of freedom."""
     return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
-def _exp(value: float) -> float:
+def exp(value: float) -> float:
+    """e to the power of ``value``; infinite where no float is as large."""
     # two processes that disagree tenfold have a bound beyond every float
     return math.exp(value) if value < 709 else math.inf

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rnnbench.errors import RequestError, nearest
+from rnnbench.judging import Gain
 from rnnbench.records import Case, Status
-from rnnbench.stats import Gain, Interval
+from rnnbench.stats import Interval
 
 Verdict = Literal[
     "regression", "improvement", "unchanged", "inconclusive",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rnnbench.compare.verdicts import Spread
+from rnnbench.judging import spread_between
 from rnnbench.records import Measure
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import spread_between, summarize
+from rnnbench.stats import summarize
 
 Spreads = Mapping[str, Mapping[Measure, Spread]]
 """Case key -> phase -> how much runs of it differ."""

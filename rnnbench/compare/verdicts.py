@@ -9,9 +9,10 @@ from typing import Literal
 
 from rnnbench.compare.outcome import FLAGGED, Row, Verdict
 from rnnbench.compare.pairing import Pair
+from rnnbench.judging import detectable, gain, judge, judge_gain
 from rnnbench.records import TIMED, Measure, Score
 from rnnbench.results.doubts import is_cut_short
-from rnnbench.stats import Interval, Samples, Summary, detectable, gain, judge, judge_gain, quotient, ratio
+from rnnbench.stats import Interval, Samples, Summary, quotient, ratio
 from rnnbench.thresholds import Bounds
 
 Mode = Literal["live", "stored", "apart"]

@@ -12,20 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as oracle
 
-from rnnbench.stats import (
-    Gain,
-    Interval,
-    Samples,
-    detectable,
-    estimate,
-    gain,
-    judge,
-    judge_gain,
-    quotient,
-    ratio,
-    spread_between,
-    summarize,
-)
+from rnnbench.judging import Gain, detectable, gain, judge, judge_gain, spread_between
+from rnnbench.stats import Interval, Samples, estimate, quotient, ratio, summarize
 
 BOUNDS = (0.01, 0.01, 0.05)
 ROUNDS, PROCESSES = 20, 10

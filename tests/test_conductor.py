@@ -19,12 +19,16 @@ from rnnbench.measuring import ledger as ledger_module
 from rnnbench.measuring.budget import Budget
 from rnnbench.measuring.costing import cost_of_pass
 from rnnbench.measuring.environments import Environments, name_workers
+from rnnbench.measuring.findings import of_first_process
+from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.refusals import Refused, WorkerDied
+from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Floor, Protocol, Station
 from rnnbench.measuring.workers import WorkerKey
+from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import Plugins, discover
-from rnnbench.records import Block, Record
+from rnnbench.records import PRESENT, Block, Record
 from rnnbench.results.reading import RunResults, read
 from rnnbench.running import run_plan
 from rnnbench.suite.loading import parse_suite
@@ -386,14 +390,13 @@ def test_a_task_that_breaks_in_the_parent_ends_its_case_alone(
 
 def test_more_threads_than_cores_is_a_finding() -> None:
     station = Station(planned(backends=("toy",))[0].cases[0], None)  # type: ignore[arg-type]
-    doubts = conductor_module._Conductor._doubts
     station.cores = 1
-    assert list(doubts(None, station)) == []  # type: ignore[arg-type]
+    assert list(of_first_process(station)) == []
     station.case = replace(station.case, threads=4)
-    (finding,) = doubts(None, station)  # type: ignore[arg-type]
+    (finding,) = of_first_process(station)
     assert finding.text.startswith("4 threads share 1 cores")
     station.cores, station.compiled_in_blocks = 0, 3
-    assert [finding.word for finding in doubts(None, station)] == ["not_pinned", "recompiled"]  # type: ignore[arg-type]
+    assert [finding.word for finding in of_first_process(station)] == ["not_pinned", "recompiled"]
 
 
 def test_a_further_process_amends_what_it_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,3 +478,29 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ledger_module.WriteFailed, match="No space left on device"):
         run(tmp_path / "run", backends=("toy",))
     assert read(tmp_path / "run").problems == ()
+
+
+@pytest.mark.parametrize(("half_width", "processes"), [(1e9, 2), (0.0, 4)])
+def test_processes_are_added_only_to_what_is_not_settled(
+    half_width: float, processes: int, tmp_path: Path
+) -> None:
+    """Two processes for all; then one at a time, where the ratio between environments is not narrow enough."""
+    plugins, suite = discover(PLUGINS), parse_suite(SUITE, name="faulty")
+    both = {PRESENT: offers_of(plugins), "again": offers_of(plugins)}
+    asked = Overrides(settings=("measure=forward",), backends=("toy",))
+    results = run_plan(
+        check(plan(suite, plugins, overrides=asked, offers=both)),
+        plugins,
+        Told(),
+        folder=tmp_path / "run",
+        command=[],
+        plugin_files=PLUGINS,
+        environments=[Environment("again", plugin_files=PLUGINS)],
+        protocol=QUICK,
+        replication=Replication(start=2, most=4, add=1, half_width=half_width),
+    )
+    assert {record.case.env for record in results.records} == {PRESENT, "again"}
+    assert {record.status for record in results.records} == {"ok"}
+    found = {key: sorted(samples) for (key, _), samples in results.timings().items()}
+    assert list(found.values()) == [list(range(processes))] * 2
+    assert len({block.loops for block in results.blocks}) == 1, "the same on both sides, in every process"

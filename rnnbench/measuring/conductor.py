@@ -8,7 +8,7 @@ the unit of replication. A budget shortens training and further passes, never th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from rnnbench.measuring.budget import Budget, affordable_rounds
 from rnnbench.measuring.costing import Cost, cost_of_pass
 from rnnbench.measuring.environments import Environments
+from rnnbench.measuring.findings import of_first_process, of_further_process
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.grouping import grouped
 from rnnbench.measuring.launch import Environment
@@ -106,16 +107,15 @@ class _Conductor:
         with self._workers() as workers:
             floor = self._floor(workers, Gate(self._plugins.cells))
             self._first_pass(floor)
-            cost = self._cost_of_pass()
             stations = [
                 self._resumed(floor, case)
                 for case in self._plan.cases
                 if not self._again and self._ledger.needs_score(case)
             ]
-            processes = range(1, self._replication.start)
-            later_s = sum(cost.pass_s for process in processes if self._groups_without_blocks(process))
+            later = [self._groups_without_blocks(process) for process in range(1, self._replication.start)]
+            later_s = sum(self._cost_of_pass(groups).pass_s for groups in later)
             learn(floor, self._ledger, self._plan, stations, self._budget, later_s)
-        self._further_passes(cost)
+        self._further_passes()
 
     def outcome(self) -> Outcome:
         spent_s = {**self._spent_s, "total": time.monotonic() - self._begun}
@@ -146,12 +146,11 @@ class _Conductor:
             self._clear(floor, cases)
             self._finish(floor, living)
 
-    def _cost_of_pass(self) -> Cost:
-        ledger = self._ledger
-        measured = [case for case in self._plan.cases if ledger.is_ok(case) and timed_phases(case)]
+    def _cost_of_pass(self, groups: Iterable[Iterable[Case]]) -> Cost:
+        ledger, cases = self._ledger, [case for group in groups for case in group]
         return cost_of_pass(
-            [ledger.records[case.key] for case in measured],
-            [block for case in measured for block in ledger.blocks.get(case.key, ()) if block.process == 0],
+            [ledger.records[case.key] for case in cases],
+            [block for case in cases for block in ledger.blocks.get(case.key, ()) if block.process == 0],
             self._protocol,
         )
 
@@ -194,27 +193,16 @@ class _Conductor:
             except Refused as refused:
                 self._ledger.fail(station, refused)
         for station in whole:
-            self._ledger.keep(station.record("ok", findings=tuple(self._doubts(station))))
+            self._ledger.keep(station.record("ok", findings=tuple(of_first_process(station))))
             self._stations[station.case.key] = station
 
-    def _doubts(self, station: Station) -> Iterator[Finding]:
-        threads, cores = station.case.threads, station.cores
-        if cores == 0:
-            yield Finding("not_pinned", "this system cannot pin a process to cores")
-        elif cores < threads:
-            yield Finding("not_pinned", f"{threads} threads share {cores} cores, all that are allowed here")
-        yield from recompiled(station, 0)
-
     def _amend(self, living: Iterable[Station], process: int) -> None:
-        """What a further process has shown: another kernel, or compilations after warm-up."""
+        """Add to the records what a further process has shown."""
         for station in living:
-            findings = list(recompiled(station, process))
             path = self._ledger.records[station.case.key].path
-            if station.path != path:
-                text = f'in process {process + 1} it ran "{station.path}", before "{path}"'
-                findings.append(Finding("path_differs", text))
+            findings = tuple(of_further_process(station, process, path))
             if findings:
-                self._ledger.amend(station.case, tuple(findings))
+                self._ledger.amend(station.case, findings)
 
     def _clear(self, floor: Floor, cases: Iterable[Case]) -> None:
         """Also what failed may have left a network behind."""
@@ -231,7 +219,7 @@ class _Conductor:
 
     # further passes
 
-    def _further_passes(self, cost: Cost) -> None:
+    def _further_passes(self) -> None:
         processes, settled = self._replication.start, set[str]()
         for process in range(1, self._replication.most):
             if self._replication.is_due(process):
@@ -240,7 +228,7 @@ class _Conductor:
             if not groups:
                 continue
             processes = max(processes, process + 1)
-            remaining_s = self._budget.remaining_s()
+            remaining_s, cost = self._budget.remaining_s(), self._cost_of_pass(groups)
             rounds = affordable_rounds(remaining_s, cost.fixed_s, cost.round_s, self._protocol.rounds)
             if rounds == 0:
                 self._note_over_budget(f"{process} of {processes} processes were measured")
@@ -302,16 +290,6 @@ class _Conductor:
     def _opened(self, key: WorkerKey, opened: Mapping[str, Any]) -> None:
         if self._environments.note(key, opened):
             self._keep(self.outcome())
-
-
-def recompiled(station: Station, process: int) -> Iterator[Finding]:
-    """The finding for blocks of a process that were dropped."""
-    if station.compiled_in_blocks:
-        yield Finding(
-            "recompiled",
-            f"{station.compiled_in_blocks} compilations after warm-up in process {process + 1}; "
-            "their blocks do not count",
-        )
 
 
 def _describe(case: Case) -> str:

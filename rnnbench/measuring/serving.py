@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 import time
 import traceback
@@ -38,6 +39,9 @@ def serve(connection: Connection, pinned: list[int]) -> None:
     def open_(**request: Any) -> Message:
         bench, opened = open_bench(**request)
         handlers.update(bench.handlers())
+        # a collection before each network would else look through all of the framework's modules
+        gc.collect()
+        gc.freeze()
         return {**opened, "pinned": pinned}
 
     handlers |= {"hello": hello, "offers": list_offers, "open": open_}

@@ -71,6 +71,7 @@ class Station:
     parity: Parity | None = None
     phases: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
+    flops: dict[str, int] = field(default_factory=dict)
     compilations: int | None = None
     compiled_in_blocks: int = 0
     median_s: dict[Measure, float] = field(default_factory=dict)
@@ -88,6 +89,7 @@ class Station:
             parity=self.parity,
             phases=dict(self.phases),
             memory=dict(self.memory),
+            flops=dict(self.flops),
             compilations=self.compilations,
             findings=findings,
         )
@@ -130,12 +132,15 @@ class Floor:
         worker = self._workers.living(worker_key(case))
         if worker is None:
             return
+        start = time.monotonic()
         try:
             worker.ask("drop", _DROP_LIMIT_S, id=id)
         except WorkerDied:
             self._workers.forget(worker.key)
         except Refused:
             return
+        finally:
+            self._note("drop", start)
 
     def ask(self, station: Station, do: str, **request: Any) -> Message:
         """One request for a case. Raises Refused; after WorkerDied the worker is forgotten."""
@@ -181,6 +186,7 @@ class Floor:
         )
         station.phases.setdefault("build_s", reply["build_s"])
         station.path, station.parameters = reply["path"], reply["parameters"]
+        station.flops = {phase: reply["flops"][phase] for phase in timed_phases(case)}
 
     def prove(self, station: Station) -> None:
         """The parity gate. Raises Refused with status ``mismatch``."""
@@ -259,7 +265,10 @@ class Floor:
 
     def _first(self, station: Station, phase: Measure) -> None:
         first = self.ask(station, "first", id=station.case.key, phase=phase)
-        station.phases.setdefault(f"first_{phase}_s", first["seconds"])
+        if f"first_{phase}_s" not in station.phases:
+            station.phases[f"first_{phase}_s"] = first["seconds"]
+            parts = {part: first[f"{part}_s"] for part in ("trace", "compile") if f"{part}_s" in first}
+            station.phases.update({f"{part}_{phase}_s": seconds for part, seconds in parts.items()})
         station.path = first["path"]
         station.step_path = first.get("step_path", station.step_path)
 

@@ -505,6 +505,48 @@ def test_findings_as_text_and_as_json(invoke: Invoke, monkeypatch: pytest.Monkey
     assert errors == "opening numpy\n"
 
 
+@pytest.fixture
+def tested(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A self-test that costs nothing: one identical pair is flagged twice, one slower case is lost."""
+    from rnnbench.doctor import readings
+
+    found = judged("ur", "ur", "rr", "rr")
+    wide = Interval(1.2, 0.0, float("inf"), 2)
+    lost = Record(replace(row(SLOWER, "unchanged").case, length=100), "crashed", "killed by SIGKILL")
+    noisy = replace(found.identical[0], ratio=wide, detectable=None)
+    found = replace(found, identical=(noisy, found.identical[1]), lost=(lost,), cut=("4 of 6 processes",))
+    monkeypatch.setattr(selftest_module, "self_test", lambda *given: found)
+    monkeypatch.setattr(readings, "read", lambda: QUIET)
+    monkeypatch.setattr("rnnbench.doctor.kernels.open_backends", lambda *given: ())
+    return found
+
+
+def test_a_self_test_as_text(invoke: Invoke, tested: Any) -> None:
+    code, out, errors = invoke("--self-test")
+    assert (code, errors) == (6, "")
+    assert re.search(r"gru, T 20, B 32 *│ 1.200 \(0.000 to inf\) *│ unchanged *│ 1.048 \(.*│ regression", out)
+    assert "crashed: gru, T 100, B 32: killed by SIGKILL\ncut short: 4 of 6 processes\n" in out
+    assert "self-test not passed, in 10 min\n1 of 2 identical pairs were flagged\n" in out
+    assert "some pairs are too noisy to say what size of change can be seen here\n" in out
+
+
+def test_a_self_test_as_json(invoke: Invoke, tested: Any) -> None:
+    code, out, _ = invoke("--self-test", "--json")
+    assert code == 6
+    found = json.loads(out, parse_constant=pytest.fail)["self_test"]
+    assert found["identical"][0]["ratio"]["high"] == "Infinity"
+    assert [each["verdict"] for each in found["slower"]] == ["regression", "regression"]
+    assert (found["passed"], found["false_alarms"], found["found"], found["detectable"]) == (
+        False,
+        1,
+        2,
+        None,
+    )
+    assert found["lost"][0]["status"] == "crashed"
+    assert found["cut"] == ["4 of 6 processes"]
+    assert found["overhead"]["median"] == 1.001
+
+
 def test_without_the_numpy_backend_the_reason_is_said(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

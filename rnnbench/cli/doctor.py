@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
 from rich.console import Console
 
 from rnnbench.cli.console import open_console, say, tabulate
@@ -64,7 +64,9 @@ def doctor(
             "machine": describe_machine(),
             "backends": [asdict(backend) for backend in opened],
         }
-        print(jsonlib.dumps(found if tested is None else found | {"self_test": _as_json(tested)}))
+        if tested is not None:
+            found["self_test"] = _as_json(tested)
+        print(to_json(found, inf_nan_mode="strings").decode())
     elif tested is not None:
         _show_test(console, tested)
     return 6 if tested is not None and tested.lost else 0

@@ -35,8 +35,8 @@ def receive(
 ) -> bytes:
     """The next message. ``lives``: whether the worker does; ``kill``: ends it.
 
-    Raises TimeoutError after ``limit_s`` without the beginning of a message, EOFError or OSError where the
-    worker has ended (a child that it forked may hold the connection open), ValueError for a message that
+    Raises TimeoutError after ``limit_s`` without the beginning of a message, EOFError where the worker has
+    ended (a child that it forked may hold the connection open), ValueError for a message that
     stops halfway or has no possible length; the worker is killed then.
     """
     deadline = time.monotonic() + limit_s
@@ -59,10 +59,11 @@ def receive(
     try:
         return connection.recv_bytes(_LONGEST_BYTES)
     except (EOFError, OSError, MemoryError) as error:
-        if cut.is_set() or not isinstance(error, EOFError | ConnectionError):
+        # after an impossible length nothing can be read any more
+        if cut.is_set() or isinstance(error, MemoryError) or not connection.readable:
             kill()
             raise ValueError("it is not whole") from None
-        raise
+        raise EOFError from None
     finally:
         halfway.cancel()
 

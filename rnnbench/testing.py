@@ -104,6 +104,37 @@ def parity_of(
     return compare_answers(spec, expected, ask(network, batch), batch, dtype)
 
 
+@lru_cache(maxsize=1024)
+def expected_updates(
+    cell: Cell, spec: NetworkSpec, length: int, size: int
+) -> tuple[Parameters, tuple[tuple[Batch, Parameters], ...]]:
+    """Probe parameters; then each step's batch and the parameters after it, kept for the next backend."""
+    training, ops = OPTIMIZER_TRAINING, NumpyOps()
+    start: Parameters = probe_parameters(cell, spec)
+    expected, slots, steps = start, start_slots(ops, training, start), []
+    for step in range(1, OPTIMIZER_STEPS + 1):
+        batch = probe_batch(cell, spec, length, size, seed=step)
+        gradients = reference_answers(cell, spec, expected, batch, steps=0).gradients
+        assert training.clip is not None
+        assert global_norm(ops, gradients) > training.clip, "the probe must be clipped"
+        expected, slots = update(ops, training, expected, gradients, slots, np.float64(step))
+        steps.append((batch, expected))
+    return start, tuple(steps)
+
+
+@lru_cache(maxsize=1024)
+def expected_long_range(
+    cell: Cell, spec: NetworkSpec, length: int, size: int
+) -> tuple[Parameters, Batch, Answers]:
+    """As ``expected_answers`` with ``remembering_parameters``, without training.
+
+    What remembers everything explodes at the first large step.
+    """
+    parameters = remembering_parameters(cell, spec)
+    batch = probe_batch(cell, spec, length, size)
+    return parameters, batch, reference_answers(cell, spec, parameters, batch, steps=0)
+
+
 def step_parity_of(
     session: Session,
     cell: Cell,
@@ -137,16 +168,10 @@ def optimizer_parity_of(
     Expected is ``rnnbench.training.update`` on the reference's gradients. Take float64: in float32 Adam
     divides rounding errors by gradients that are hardly larger. Raises whatever ``build`` raises.
     """
-    training, ops = OPTIMIZER_TRAINING, NumpyOps()
-    expected: Parameters = probe_parameters(cell, spec)
-    network = session.build(spec, expected, training, implementation)
-    slots, worst = start_slots(ops, training, expected), {}
-    for step in range(1, OPTIMIZER_STEPS + 1):
-        batch = probe_batch(cell, spec, length, size, seed=step)
-        gradients = reference_answers(cell, spec, expected, batch, steps=0).gradients
-        assert training.clip is not None
-        assert global_norm(ops, gradients) > training.clip, "the probe must be clipped"
-        expected, slots = update(ops, training, expected, gradients, slots, np.float64(step))
+    start, steps = expected_updates(cell, spec, length, size)
+    network = session.build(spec, start, OPTIMIZER_TRAINING, implementation)
+    worst = {}
+    for step, (batch, expected) in enumerate(steps, start=1):
         network.train_step(network.put(batch))
         worst[f"parameters after step {step}"] = worst_error(expected, network.parameters(), length, dtype)
     return Parity(dtype=dtype, worst=worst)
@@ -182,13 +207,10 @@ def long_range_parity_of(
     size: int = 4,
 ) -> Parity:
     """As ``parity_of``, over many steps that all matter: a backward pass cut short somewhere is caught."""
-    parameters = remembering_parameters(cell, spec)
-    batch = probe_batch(cell, spec, length, size)
+    parameters, batch, expected = expected_long_range(cell, spec, length, size)
     network = session.build(spec, parameters, PROBE_TRAINING, implementation)
     data = network.put(batch)
     outputs, state = network.fetch(network.forward(data))
     loss, gradients = network.fetch(network.gradients(data))
-    # no training: what remembers everything explodes at the first large step
-    expected = reference_answers(cell, spec, parameters, batch, steps=0)
     given = Answers(outputs, state, float(loss), gradients, network.parameters())
     return compare_answers(spec, expected, given, batch, dtype)

@@ -589,7 +589,9 @@ def test_a_live_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert tested.false_alarms == 0
     assert 0.5 < tested.overhead.median < 2
     assert tested.spent_s > 0
-    assert (tmp_path / "first" / "run.json").exists()
+    machine = json.loads((tmp_path / "first" / "run.json").read_text())["machine"]
+    assert {"load_1min", "load_1min_end", "cores_allowed"} <= machine.keys()
+    assert ("steal_percent" in machine) is (sys.platform == "linux")
 
 
 def test_every_word_of_advice_is_explained_and_no_other() -> None:

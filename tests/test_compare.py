@@ -183,8 +183,8 @@ def test_the_environment_of_the_same_question_may_have_another_name() -> None:
         ("skipped", "crashed", "newly_failing", 6),
         ("ok", "skipped", "vanished", 5),
         ("ok", "unsupported", "vanished", 5),
-        ("timeout", "ok", "newly_ok", 0),
-        ("skipped", "ok", "newly_ok", 0),
+        ("timeout", "ok", "newly_ok", 5),
+        ("skipped", "ok", "newly_ok", 5),
         ("failed", "timeout", "still_failing", 5),
         ("failed", "skipped", "still_failing", 5),
     ],
@@ -464,6 +464,15 @@ def test_a_regression_that_is_an_improvement_the_second_time_is_neither() -> Non
     assert verdicts(confirm(first, nothing))["forward"] == "inconclusive"
 
 
+def test_a_case_that_fails_when_it_is_measured_again_is_newly_failing() -> None:
+    first = compare_axis(in_turns("env", ("base", "head"), (1.0, 1.06)), "env", "base")
+    base, head = (replace(TORCH, env=env) for env in ("base", "head"))
+    again = results(synthetic.record(base), synthetic.record(head, "crashed"), times={base: 0.01})
+    found = confirm(first, compare_axis(again, "env", "base"))
+    assert [change.case for change in found.newly_failing] == [head]
+    assert found.exit_code() == 6
+
+
 def test_what_was_not_flagged_and_what_does_not_vary_needs_no_confirmation() -> None:
     base, head = (replace(TORCH, env=env) for env in ("base", "head"))
     records = synthetic.record(base), synthetic.record(head, parameters=1, compilations=9)
@@ -489,7 +498,7 @@ def test_what_was_not_flagged_and_what_does_not_vary_needs_no_confirmation() -> 
         ([row("inconclusive")], {}, 4),
         ([row("within_spread")], {}, 0),
         ([], {}, 5),
-        ([], {"newly_ok": True}, 0),
+        ([], {"newly_ok": True}, 5),
     ],
 )  # fmt: skip
 def test_the_gravest_exit_status_wins(rows: list[Row], lists: dict[str, bool], code: int) -> None:

@@ -124,9 +124,11 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether anything was compared: one row that is not ``incomparable``, or one change of status."""
-        compared = any(row.verdict != "incomparable" for row in self.rows)
-        return compared or bool(self.newly_failing or self.newly_ok)
+        """Whether anything was compared: one row that is not ``incomparable``, or one case that fails now.
+
+        That a case failed in the base is no proof that it is as fast as it was.
+        """
+        return bool(self.newly_failing) or any(row.verdict != "incomparable" for row in self.rows)
 
     def count(self, verdict: Verdict) -> int:
         """Rows of a verdict."""
@@ -160,13 +162,15 @@ def confirm(first: Comparison, again: Comparison) -> Comparison:
 
     A row that is flagged both times has the second measurement's numbers: the first was chosen for being
     large. One that is not is ``unchanged`` where the second says so, else ``inconclusive``. Memory that was
-    not measured again is kept, and so is every other row.
+    not measured again is kept, and so is every other row. A case that fails the second time is newly failing.
     """
     found: Mapping[tuple[str, ...], Row] = {row.key: row for row in again.rows}
     flagged = {row.key for row in first.flagged}
     rows = tuple(_confirmed(row, found.get(row.key)) if row.key in flagged else row for row in first.rows)
+    known = {change.case for change in first.newly_failing}
+    failing = (*first.newly_failing, *(each for each in again.newly_failing if each.case not in known))
     notes = tuple(dict.fromkeys((*first.notes, *again.notes)))
-    return replace(first, rows=rows, notes=notes, confirmed=True)
+    return replace(first, rows=rows, newly_failing=failing, notes=notes, confirmed=True)
 
 
 def _confirmed(row: Row, again: Row | None) -> Row:

@@ -43,9 +43,10 @@ def with_doubts(results: RunResults) -> RunResults:
 
 
 def _doubts(record: Record, results: RunResults, timings: Timings) -> Iterator[Finding]:
-    phases: list[Measure] = [phase for phase in record.case.measure if (record.case.key, phase) in timings]
+    key = record.case.key
+    phases: list[Measure] = [phase for phase in record.case.measure if (key, phase) in timings]
     for phase in phases:
-        yield from _timing_doubts(phase, timings[record.case.key, phase])
+        yield from _timing_doubts(phase, timings[key, phase])
     if record.case.task not in results.run.unranked:
         yield from _score_doubts(record)
 

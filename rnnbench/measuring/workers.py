@@ -254,9 +254,7 @@ class Worker:
                 thread.join(0.02)
                 code = self._process.poll()
                 if code is not None and code < 0:
-                    raise describe_death(
-                        code, "its start", self._log.tail(), self._oom_kills, count_oom_kills()
-                    )
+                    break
                 if code is not None:
                     raise WorkerDied("crashed", f"the worker ended before it began: {self._log.tail()}")
                 if time.monotonic() - begin > OPEN_LIMIT_S:
@@ -267,7 +265,7 @@ class Worker:
                 with contextlib.suppress(OSError, EOFError):
                     Client(listener.address).close()
         if not accepted:
-            raise WorkerDied("crashed", f"the worker did not connect: {self._log.tail()}")
+            raise self._death("its start")
         return accepted[0]
 
     def _death(self, do: str) -> WorkerDied:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,7 @@ from rnnbench.ci.overlay import lay_over, project_folders
 from rnnbench.ci.revising import Revisions, both_sides
 from rnnbench.cli import ci as gate
 from rnnbench.cli.measuring import Request
-from rnnbench.errors import RequestError, RnnbenchError
+from rnnbench.errors import RequestError
 from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
 from rnnbench.results.reading import read
@@ -72,7 +76,11 @@ def ci(
 
 
 @pytest.mark.slow
-def test_a_planted_slowdown_is_named_and_nothing_else(project: Project) -> None:
+def test_a_planted_slowdown_is_named_and_nothing_else(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     project.write("src/myproject/cost.py", COST.replace('"gru": 0.002', '"gru": 0.0026'))
     slow = project.commit("gru does 30 % more work")
     code, verdict = ci(project)
@@ -91,6 +99,7 @@ def test_a_planted_slowdown_is_named_and_nothing_else(project: Project) -> None:
     revisions = {facts["env"]: facts["revision"] for facts in results.run.environments.values()}
     assert revisions["base"]["commit"] == project.git("rev-parse", "main")
     assert revisions["head"] == {"commit": slow, "revision": "", "dirty": False}
+    assert "gru" in summary.read_text().split("elman")[0], "what changed stands first"
     again = read(project.folder.parent / "out" / "again")
     assert {record.case.cell for record in again.records} == {"gru"}, "only what was flagged"
     assert {record.case.env for record in again.records} == {"base", "head"}
@@ -230,7 +239,7 @@ def test_install_runs_in_each_checkout_and_knows_which(project: Project, tmp_pat
         assert sides.head.revision["dirty"] is True
         assert sides.sources[1].endswith(", with changes)")
     with (
-        pytest.raises(RnnbenchError, match="ended with 3 in the base checkout: no compiler"),
+        pytest.raises(RequestError, match="ended with 3 in the base checkout: no compiler"),
         both_sides(Revisions("main", "", "echo no compiler; exit 3"), (), project.folder),
     ):
         pass
@@ -269,3 +278,32 @@ def test_nothing_is_written_where_nothing_may_be(
     file.write_text("")
     write(file, 2, "x")
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupted_gate_leaves_a_verdict_and_no_checkout(project: Project, tmp_path: Path) -> None:
+    before, out = leftovers(), tmp_path / "out"
+    words = ["ci", "bench/suite.yaml", "--base", "main", "--plugin", "bench/plugin.py", "--out", str(out)]
+    code = "from rnnbench.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    until = time.monotonic() + 120
+    while not (out / "blocks.jsonl").exists() or not (out / "blocks.jsonl").stat().st_size:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert project.worktrees() == 2
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert json.loads((out / "verdict.json").read_text()) == {
+        "format": 1,
+        "exit": 130,
+        "error": "interrupted",
+    }
+    assert project.worktrees() == 1
+    assert leftovers() <= before
+    assert read(out).run.finished == ""

@@ -484,7 +484,7 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 def test_processes_are_added_only_to_what_is_not_settled(
     half_width: float, processes: int, tmp_path: Path
 ) -> None:
-    """Two processes for all; then one at a time, where the ratio between environments is not narrow enough."""
+    """Two processes for all; then one at a time, where the ratio of the environments is too wide."""
     plugins, suite = discover(PLUGINS), parse_suite(SUITE, name="faulty")
     both = {PRESENT: offers_of(plugins), "again": offers_of(plugins)}
     asked = Overrides(settings=("measure=forward",), backends=("toy",))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.ci.overlay import lay_over, project_folders
-from rnnbench.errors import RequestError, RnnbenchError
+from rnnbench.errors import RequestError
 from rnnbench.measuring.launch import Environment
 from rnnbench.revisions import checked_out, describe, is_ancestor, repository, resolve
 
@@ -48,8 +48,8 @@ class Sides:
 def both_sides(revisions: Revisions, plugin_files: Sequence[str], folder: Path) -> Iterator[Sides]:
     """The sides of the project around ``folder``; their checkouts are gone at the end, also on Ctrl-C.
 
-    Raises ``RequestError`` for an unknown revision and where there is no repository, ``RnnbenchError``
-    where a revision cannot be checked out or its ``--install`` fails.
+    Raises ``RequestError`` for an unknown revision, where there is no repository and where ``--install``
+    fails, ``RnnbenchError`` where a revision cannot be checked out.
     """
     root = repository(folder)
     if root is None:
@@ -89,10 +89,12 @@ def _install(command: str, checkout: Path, target: Path, name: str, told: Mappin
             timeout=_INSTALL_LIMIT_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise RnnbenchError(f"{where}: took over {_INSTALL_LIMIT_S:.0f} s in the {name} checkout") from None
+        message = f"took over {_INSTALL_LIMIT_S:.0f} s in the {name} checkout"
+        raise RequestError(message, where=where) from None
     if done.returncode != 0:
         said = " ".join(done.stdout.split())[-500:]
-        raise RnnbenchError(f"{where}: ended with {done.returncode} in the {name} checkout: {said}")
+        message = f"ended with {done.returncode} in the {name} checkout: {said}"
+        raise RequestError(message, where=where)
 
 
 def _called(side: Environment) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from rnnbench.cli.comparing import show
 from rnnbench.cli.console import open_console, say
 from rnnbench.cli.measuring import Request, say_error
 from rnnbench.cli.progress import Shown
-from rnnbench.compare.outcome import FAIL_ON
+from rnnbench.compare.outcome import FAIL_ON, Comparison
 from rnnbench.compare.writing import FORMAT, NAME, write
 from rnnbench.errors import RequestError, RnnbenchError, nearest
+from rnnbench.exporting.summary import summary
+from rnnbench.results import open_run
 from rnnbench.running import default_folder
 from rnnbench.suite.loading import Suite, load_suite
 
@@ -77,6 +80,7 @@ def _measured(
                 effort=effort,
             )
     content = write(found, folder / NAME, asked.fail_on)
+    _summarize(folder, found)
     code = found.exit_code(asked.fail_on)
     if asked.json:
         print(content.decode(), end="")
@@ -84,6 +88,18 @@ def _measured(
         show(console, found, code)
         say(console, f"verdict: {folder / NAME}")
     return code
+
+
+def _summarize(folder: Path, found: Comparison) -> None:
+    """Where a step of GitHub Actions says what it shows, the verdicts are appended there."""
+    file = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not file:
+        return
+    try:
+        with Path(file).open("ab") as shown:
+            shown.write(summary(open_run(folder), found))
+    except OSError as refused:
+        say_error(f"GITHUB_STEP_SUMMARY: {file} cannot be written: {refused.strerror}")
 
 
 def _write_error(folder: Path, code: int, said: str) -> None:

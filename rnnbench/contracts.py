@@ -191,6 +191,10 @@ class Network(Protocol):
         """Compilations or traces so far; 0 where the framework does not compile."""
         ...
 
+    def compile_times(self) -> Mapping[str, float]:
+        """Seconds of "trace" and of "compile" so far in this process; empty where the framework tells not."""
+        ...
+
     def memory(self) -> int | None:
         """Peak bytes on the device since the last call; None where the device is the host."""
         ...
@@ -203,6 +207,10 @@ class Session(Protocol):
     def versions(self) -> dict[str, str]: ...
     def environment(self) -> dict[str, str]:
         """What else decides speed: thread counts, matmul precision, BLAS, flags."""
+        ...
+
+    def product(self, size: int) -> Callable[[], None]:
+        """A call that multiplies two (size,size) matrices of the session's dtype, and waits for it."""
         ...
 
     def build(

@@ -176,8 +176,10 @@ class Record:
     """What came of one case. Every planned case ends as exactly one of these.
 
     ``phases`` holds single timings in seconds: import_s, build_s, first_forward_s,
-    first_train_step_s, ... ``step_path`` is the kernel path of ``stream``, "" where that was not measured.
-    ``memory`` holds bytes: parameters_bytes, host_peak_bytes, device_peak_bytes.
+    first_train_step_s, ..., and, of such a first call, trace_forward_s and compile_forward_s, ... where the
+    framework tells. ``step_path`` is the kernel path of ``stream``, "" where that was not measured.
+    ``memory`` holds bytes: parameters_bytes, host_peak_bytes, device_peak_bytes. ``flops`` are of one call
+    of each timed phase, by the convention of ``rnnbench.flops``.
     ``seconds_used`` is the wall time that the case cost, all in all.
     """
 
@@ -190,6 +192,7 @@ class Record:
     parity: Parity | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
+    flops: Mapping[str, int] = field(default_factory=dict)
     compilations: int | None = None
     score: Score | None = None
     findings: tuple[Finding, ...] = ()

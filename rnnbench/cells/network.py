@@ -74,15 +74,19 @@ def unroll(
     inputs = cell.project(ops, p, x)
 
     def body(state: dict[str, Array], u: dict[str, Array]) -> tuple[dict[str, Array], Array]:
-        if mask is None:
-            return cell.step(ops, p, u, state)
-        valid = u.pop("mask")
-        new, y = cell.step(ops, p, u, state)
-        frozen = {name: ops.where(valid, new[name], state[name]) for name in state}
-        return frozen, ops.where(valid, y, 0.0)
+        return masked_step(ops, cell, p, u, state)
 
     last, y = ops.scan(body, state, inputs if mask is None else {**inputs, "mask": mask})
     return y, last
+
+
+def masked_step(ops: Ops, cell: Cell, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+    """The cell's step; where ``u`` has a "mask" (B,1) that is False the state stays and y is 0."""
+    if "mask" not in u:
+        return cell.step(ops, p, u, state)
+    valid = u["mask"]
+    new, y = cell.step(ops, p, {name: value for name, value in u.items() if name != "mask"}, state)
+    return {name: ops.where(valid, new[name], state[name]) for name in state}, ops.where(valid, y, 0.0)
 
 
 def zero_state(ops: Ops, cell: Cell, sizes: Sizes, x: Array) -> dict[str, Array]:

@@ -30,7 +30,9 @@ from rnnbench.contracts import (
     TrainingSpec,
 )
 from rnnbench.errors import PluginError
+from rnnbench.flops import network_flops
 from rnnbench.measuring.memory import HostPeak, resident_bytes
+from rnnbench.measuring.peak import measure_peak
 from rnnbench.measuring.protocol import Message
 from rnnbench.measuring.streaming import Stream, first_sequence
 from rnnbench.plugins import Plugins, discover
@@ -68,6 +70,7 @@ def open_bench(
     start = time.perf_counter()
     session = plugins.backends[backend].open(Settings(**settings), plugins.cells)
     import_s = time.perf_counter() - start
+    peak = {"peak_flops_per_s": measure_peak(session.product)} if hasattr(session, "product") else {}
     declared = {str(t["name"]): declare(TaskDeclaration(**t)) for t in tasks}
     bench = Bench(session, backend, plugins, {**plugins.tasks, **declared})
     return bench, {
@@ -75,6 +78,7 @@ def open_bench(
         "devices": list(session.devices()),
         "versions": session.versions(),
         "settings": session.environment(),
+        **peak,
     }
 
 
@@ -153,7 +157,12 @@ class Bench:
         build_s = time.perf_counter() - start
         self._built[id] = Built(network, data, size, seed, network.put(batch), before_bytes)
         count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
-        return {"build_s": build_s, "path": network.path, "parameters": count}
+        return {
+            "build_s": build_s,
+            "path": network.path,
+            "parameters": count,
+            "flops": network_flops(cell, network_spec, size, length),
+        }
 
     def check(self, id: str, steps: bool) -> Message:
         """Outputs, loss and gradients of the case's own network on its own batch, at the real shape.
@@ -170,13 +179,19 @@ class Bench:
         }  # fmt: skip
 
     def first(self, id: str, phase: str) -> Message:
-        """The first call of a phase, alone: it holds tracing and compilation."""
+        """The first call of a phase, alone: it holds tracing and compilation.
+
+        What of it was either, as far as the framework tells, is in ``trace_s`` and ``compile_s``.
+        """
         network, call = self._call(id, phase)
+        before = _compile_times(network)
         start = time.perf_counter()
         network.sync(call())
         seconds = time.perf_counter() - start
         stepping = {"step_path": network.step_path} if phase == "stream" else {}
-        return {"seconds": seconds, "path": network.path, **stepping}
+        after = _compile_times(network)
+        parts = {f"{part}_s": after[part] - before.get(part, 0.0) for part in after}
+        return {"seconds": seconds, "path": network.path, **stepping, **parts}
 
     def warm(self, id: str, phase: str, at_least_s: float, at_least_calls: int, at_most_s: float) -> Message:
         """Call until ``at_least`` both hold, counted anew after each compilation; ``at_most_s`` ends it."""
@@ -315,6 +330,10 @@ class Bench:
             "train_step": lambda: network.train_step(data),
         }
         return network, calls[phase]
+
+
+def _compile_times(network: Network) -> Mapping[str, float]:
+    return dict(network.compile_times()) if hasattr(network, "compile_times") else {}
 
 
 def _valid(outputs: np.ndarray, batch: Batch) -> np.ndarray:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnbench.records import TIMED, Block, Case, Record, Run, Score, Train
+from rnnbench.records import TIMED, Block, Case, Measure, Record, Run, Score, Train
+from rnnbench.results.deriving import derive, no_columns
 from rnnbench.results.doubts import open_run
 from rnnbench.results.reading import RunResults, Timings, find_runs
 from rnnbench.results.reading import timings as timings_of
@@ -29,7 +30,8 @@ def load(*paths: str | Path) -> pd.DataFrame:
     ``train_*``); status, reason, path, parameters, compilations, findings; ``{phase}_median_s`` with its
     99 % bounds ``{phase}_low_s`` and ``{phase}_high_s`` (missing for a screening), and
     ``{phase}_processes``; of single time steps ``stream_p50_s`` and ``stream_p99_s``, likewise from the
-    blocks' percentiles, with their bounds; single timings ``*_s``; memory ``*_bytes``; parity_worst; metric,
+    blocks' percentiles, with their bounds; what ``deriving`` makes of them (``{phase}_steps_per_s``,
+    ``{phase}_peak_share``, ...); single timings ``*_s``; memory ``*_bytes``; parity_worst; metric,
     score_mean, score_min, score_max, seeds, and the baselines trivial and simple. Times are in seconds.
 
     Raises ``RequestError`` for a path without runs.
@@ -45,7 +47,15 @@ def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
     for results in runs:
         timings = results.timings()
         steps = {name: percentile_timings(results.blocks, name) for name in PERCENTILES}
-        rows += [_row(results.run, record, timings, steps) for record in results.records]
+        found = [_row(results.run, record, timings, steps) for record in results.records]
+        medians: dict[tuple[str, Measure], float] = {
+            (row["key"], phase): row[f"{phase}_median_s"]
+            for row in found
+            for phase in TIMED
+            if row[f"{phase}_median_s"] is not None
+        }
+        derived = derive(results, medians)
+        rows += [row | derived[row["key"]] for row in found]
     table = pd.DataFrame.from_records(rows, columns=_columns(rows))
     for name in ("parameters", "compilations", "seeds", "train_clip", "train_target"):
         # all None would be a column of objects, which Parquet cannot type
@@ -55,7 +65,7 @@ def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
 
 def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
     """The fixed columns in their order, then phases and memory as they occur, by name."""
-    fixed = list(_row(None, None, {}, {name: {} for name in PERCENTILES}))
+    fixed = list(_row(None, None, {}, {name: {} for name in PERCENTILES}) | no_columns())
     extra = sorted({name for row in rows for name in row} - set(fixed))
     return fixed + extra
 

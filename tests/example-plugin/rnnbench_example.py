@@ -7,7 +7,7 @@ Install it (``pip install -e tests/example-plugin``) or load it as a file
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,6 +146,10 @@ class ToyNetwork:
         """Nothing is compiled."""
         return 0
 
+    def compile_times(self) -> Mapping[str, float]:
+        """Nothing is compiled."""
+        return {}
+
     def memory(self) -> int | None:
         """The device is the host."""
         return None
@@ -182,6 +186,11 @@ class ToySession:
     def environment(self) -> dict[str, str]:
         """Nothing can be set."""
         return {}
+
+    def product(self, size: int) -> Callable[[], None]:
+        """What the share of the machine's peak is taken of."""
+        a = np.ones((size, size), self.settings.dtype)
+        return lambda: np.dot(a, a)[:0].sum()  # type: ignore[no-any-return]
 
     def build(
         self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str

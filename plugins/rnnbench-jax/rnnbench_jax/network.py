@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpe
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import time_major
 from rnnbench.training import start_slots, update
+from rnnbench_jax.clocks import COMPILING, TRACING
 from rnnbench_jax.ops import JaxOps
 
 OPS = JaxOps()
@@ -129,6 +130,10 @@ class JaxNetwork:
         """Entries in the caches of the compiled functions: one for every shape that they have met."""
         functions = (self._forward, self._gradients, self._step, self._one_step)
         return sum(jitted._cache_size() for jitted in functions)
+
+    def compile_times(self) -> Mapping[str, float]:
+        """See Network; lowering to XLA's input is part of tracing."""
+        return {"trace": TRACING.seconds, "compile": COMPILING.seconds}
 
     def memory(self) -> int | None:
         """Peak bytes on a device since the process began, since JAX cannot reset it; None on the CPU."""

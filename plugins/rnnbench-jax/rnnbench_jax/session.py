@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rnnbench.cells.network import stack_layers
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
@@ -103,6 +105,19 @@ class JaxSession:
             "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"],
         }
 
+    def product(self, size: int) -> Callable[[], None]:
+        """See Session."""
+        import jax
+
+        halves = np.random.default_rng(0).uniform(-1, 1, (2, size, size)).astype(self.settings.dtype)
+        a, b = (jax.device_put(half, self.device) for half in halves)
+        product: Any = jax.jit(lambda a, b: a @ b)
+
+        def multiply() -> None:
+            product(a, b).block_until_ready()
+
+        return multiply
+
     def build(
         self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
     ) -> JaxNetwork:
@@ -116,6 +131,8 @@ class JaxSession:
         make = partial(JaxNetwork, cell, spec, parameters, training, self.device, dtype)
         if implementation == "portable":
             return make(stack=stack_layers, path="lax.scan")
+        if implementation == "compiled":
+            raise Unsupported("jax has no compiled implementation: XLA compiles portable and native already")
         if implementation != "native":
             raise Unsupported(
                 f'jax has no implementation "{implementation}". {nearest(implementation, IMPLEMENTATIONS)}'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -43,6 +43,16 @@ class NumpySession:
             "blas_threads": str(blas["num_threads"]),
             "blas_architecture": str(blas.get("architecture", "unknown")),
         }
+
+    def product(self, size: int) -> Callable[[], None]:
+        """See Session."""
+        a, b = np.random.default_rng(0).uniform(-1, 1, (2, size, size)).astype(self._dtype)
+        c = np.empty_like(a)
+
+        def multiply() -> None:
+            np.dot(a, b, out=c)
+
+        return multiply
 
     def build(
         self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str

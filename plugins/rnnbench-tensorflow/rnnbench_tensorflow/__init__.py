@@ -36,8 +36,9 @@ class TensorflowBackend:
     )
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` where Keras has a layer for the cell; ``portable`` always."""
-        return ("portable",) if keras_form(cell) is None else ("native", "portable")
+        """``native`` where Keras has a layer for the cell; ``portable`` and ``compiled``, by XLA, always."""
+        native = () if keras_form(cell) is None else ("native",)
+        return (*native, "portable", "compiled")
 
     def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
         """Import TensorFlow and configure it, once for the whole process.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,7 @@ class TensorflowNetwork:
         words: str,
         *,
         time_major: bool,
+        xla: bool = False,
     ) -> None:
         self._cell, self._spec, self._training, self._placement = cell, spec, training, placement
         self._dtype = np.dtype(settings.dtype)
@@ -63,13 +65,18 @@ class TensorflowNetwork:
                 for slot, values in slots.items()
             }
             self._step = tf.Variable(np.zeros((), self._dtype))
+        traced = {
+            "forward": self._trace_forward,
+            "gradients": self._trace_gradients,
+            "train_step": self._trace_train_step,
+            "step": self._trace_step,
+        }
+        self._xla = xla
         self._functions = {
-            "forward": tf.function(self._trace_forward, autograph=False),
-            "gradients": tf.function(self._trace_gradients, autograph=False),
-            "train_step": tf.function(self._trace_train_step, autograph=False),
-            "step": tf.function(self._trace_step, autograph=False),
+            name: tf.function(function, autograph=False, jit_compile=xla) for name, function in traced.items()
         }
         self._traces: dict[tuple[str, Any], Any] = {}
+        self._trace_s = 0.0
 
     @property
     def path(self) -> str:
@@ -113,7 +120,7 @@ class TensorflowNetwork:
     @property
     def step_path(self) -> str:
         """Keras would run a while loop around one step."""
-        return "the cell's step, tf.function"
+        return f"the cell's step, {'XLA' if self._xla else 'tf.function'}"
 
     def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
         """See Network."""
@@ -128,7 +135,7 @@ class TensorflowNetwork:
         inputs = {"x": x, "state": state}
         key = ("step", x.shape[0])
         if key not in self._traces:
-            self._traces[key] = self._functions["step"].get_concrete_function(inputs)
+            self._trace("step", key, inputs)
         return self._traces[key](inputs)  # type: ignore[no-any-return]
 
     def sync(self, value: Any) -> None:
@@ -148,6 +155,10 @@ class TensorflowNetwork:
         """Traces: each makes a graph of its own for one shape of batch."""
         return len(self._traces)
 
+    def compile_times(self) -> Mapping[str, float]:
+        """Tracing alone; XLA compiles inside the first run of a trace, and does not tell for how long."""
+        return {"trace": self._trace_s}
+
     def memory(self) -> int | None:
         """See Network."""
         if self._placement.startswith("CPU"):
@@ -160,8 +171,13 @@ class TensorflowNetwork:
         # to find the trace by type, as tf.function does, takes as long as to call it
         key = (function, batch.shape)
         if key not in self._traces:
-            self._traces[key] = self._functions[function].get_concrete_function(batch.tensors)
+            self._trace(function, key, batch.tensors)
         return self._traces[key](batch.tensors)
+
+    def _trace(self, function: str, key: tuple[str, Any], inputs: Any) -> None:
+        start = time.perf_counter()
+        self._traces[key] = self._functions[function].get_concrete_function(inputs)
+        self._trace_s += time.perf_counter() - start
 
     def _constant(self, value: np.ndarray, *, integers: bool = False) -> Any:
         return tf.constant(np.ascontiguousarray(value, np.int32 if integers else self._dtype))

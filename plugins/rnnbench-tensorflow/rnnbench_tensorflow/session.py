@@ -18,7 +18,7 @@ from rnnbench_tensorflow.forms import keras_form
 from rnnbench_tensorflow.native import KerasNetwork
 from rnnbench_tensorflow.network import TensorflowNetwork
 
-IMPLEMENTATIONS = ("native", "portable")
+IMPLEMENTATIONS = ("native", "portable", "compiled")
 
 
 def open_session(settings: Settings, cells: Mapping[str, Cell]) -> TensorflowSession:
@@ -85,7 +85,7 @@ class TensorflowSession:
             "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
             "matmul_precision": "tf32" if tf32 else "highest",
             "deterministic": str(self.settings.deterministic).lower(),
-            "xla": "off",
+            "xla": "in compiled",
             "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
         }
         gpus = tf.config.get_visible_devices("GPU")
@@ -93,6 +93,17 @@ class TensorflowSession:
             details = tf.config.experimental.get_device_details(gpus[0])
             found["gpu"] = str(details.get("device_name", gpus[0].name))
         return found
+
+    def product(self, size: int) -> Callable[[], None]:
+        """See Session."""
+        with tf.device(self.placement):
+            a, b = (tf.random.uniform((size, size), -1, 1, self.settings.dtype) for _ in range(2))
+
+        def multiply() -> None:
+            # a barrier that copies nothing but one number
+            tf.matmul(a, b)[0, 0].numpy()
+
+        return multiply
 
     def build(
         self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
@@ -107,11 +118,13 @@ class TensorflowSession:
                 f"Allowed: {', '.join(IMPLEMENTATIONS)}."
             )
         network = partial(TensorflowNetwork, cell, spec, parameters, training, self.settings, self.placement)
-        if implementation == "portable":
+        if implementation != "native":
+            xla = implementation == "compiled"
             return network(
                 lambda ops, *rest: network_outputs(ops, cell, spec, *rest),
-                "the cell's step",
+                "the cell's step, XLA" if xla else "the cell's step",
                 time_major=True,
+                xla=xla,
             )
         form = keras_form(cell)
         if form is None:

@@ -64,6 +64,25 @@ def test_repeated_steps_are_the_whole(sessions, cell, vocab):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "dtype"), [("lstm", "float64"), ("gru_reset_before", "float64"), ("elman", "float32")]
+)
+def test_compiled_is_the_reference(sessions, cell, dtype):
+    spec = replace(HARD, cell=cell)
+    parity = parity_of(sessions[dtype], CELLS[cell], spec, "compiled", dtype)
+    assert parity.passed, parity.worst
+    spec = replace(spec, bidirectional="none")
+    assert step_parity_of(sessions[dtype], CELLS[cell], spec, "compiled", dtype).passed
+
+
+def test_compiled_runs_under_xla(sessions):
+    network, _ = network_of(sessions["float32"], SMALL, implementation="compiled")
+    assert network.path == "the cell's step, XLA, tf.while_loop"
+    assert network.step_path == "the cell's step, XLA"
+    assert all(function._jit_compile for function in network._functions.values())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [False, True])
 @pytest.mark.parametrize("merge", MERGES)
 @pytest.mark.parametrize("layers", [1, 2])
@@ -195,8 +214,8 @@ def test_cell_without_a_keras_layer_is_portable_only(sessions):
     class Strange:
         name = "strange"
 
-    assert TensorflowBackend().implementations(Strange()) == ("portable",)
-    assert TensorflowBackend().implementations(CELLS["gru"]) == ("native", "portable")
+    assert TensorflowBackend().implementations(Strange()) == ("portable", "compiled")
+    assert TensorflowBackend().implementations(CELLS["gru"]) == ("native", "portable", "compiled")
     session = replace(sessions["float32"], cells={"strange": Strange(), **CELLS})
     with pytest.raises(Unsupported, match="Keras has no layer"):
         session.build(replace(SMALL, cell="strange"), {}, TrainingSpec(), "native")

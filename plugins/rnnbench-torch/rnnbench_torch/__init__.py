@@ -20,8 +20,9 @@ class Torch:
     distributions: tuple[str, ...] = ("torch",)
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` for the cells that torch.nn has a module for; ``portable`` for all."""
-        return ("native", "portable") if cell.name in NATIVE else ("portable",)
+        """``native`` for the cells that torch.nn has a module for; ``portable`` and ``compiled`` for all."""
+        native = ("native",) if cell.name in NATIVE else ()
+        return (*native, "portable", "compiled")
 
     def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
         """Raises ``Unavailable`` where torch does not import or the device is not here."""

@@ -96,6 +96,11 @@ class NativeModel:
         return self._path
 
     @property
+    def compilations(self) -> int:
+        """Nothing is compiled."""
+        return 0
+
+    @property
     def leaves(self) -> Sequence[Tensor]:
         """See Model."""
         return self._leaves

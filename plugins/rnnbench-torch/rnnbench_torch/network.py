@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnbench.contracts import Batch, NetworkSpec, TrainingSpec
 from rnnbench.errors import RequestError
+from rnnbench_torch.compiled import read_compile_times
 from rnnbench_torch.optimizer import make_update
 
 
@@ -19,6 +20,11 @@ class Model(Protocol):
 
     @property
     def path(self) -> str:
+        """As in Network."""
+        ...
+
+    @property
+    def compilations(self) -> int:
         """As in Network."""
         ...
 
@@ -121,11 +127,8 @@ class TorchNetwork:
             return self._model.step(x, state)
 
     def sync(self, value: Any) -> None:
-        """On the CPU nothing is pending."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        elif self._device.type == "mps":
-            torch.mps.synchronize()
+        """See Network."""
+        synchronize(self._device)
 
     def fetch(self, value: Any) -> Any:
         """See Network."""
@@ -141,8 +144,12 @@ class TorchNetwork:
         return {name: np.array(value.cpu().numpy()) for name, value in values.items()}
 
     def compilations(self) -> int:
-        """Eager torch compiles nothing."""
-        return 0
+        """Graphs that were compiled; eager torch has none."""
+        return self._model.compilations
+
+    def compile_times(self) -> Mapping[str, float]:
+        """What dynamo has clocked of all that this process compiled; nothing for eager torch."""
+        return read_compile_times() if self._model.compilations else {}
 
     def memory(self) -> int | None:
         """CUDA's allocator keeps a peak; the one of MPS does not, and shares the host's memory anyway."""
@@ -151,6 +158,14 @@ class TorchNetwork:
         peak = torch.cuda.max_memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
         return peak
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for a device; on the CPU nothing is pending."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def tensor(values: np.ndarray, dtype: torch.dtype, device: torch.device, *, swap: bool = False) -> Tensor:

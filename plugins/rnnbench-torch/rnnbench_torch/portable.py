@@ -1,16 +1,18 @@
-"""The cell's own ``step`` in an eager loop."""
+"""The cell's own ``step`` in a loop, eager or compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes
+from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, stack_layers, unroll
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters
+from rnnbench_torch.compiled import STEPS, Compiler, compiled_layer
 from rnnbench_torch.network import tensor
 from rnnbench_torch.ops import TorchOps
 
@@ -26,13 +28,23 @@ class Data:
 
 
 class PortableModel:
-    """Runs any cell; its leaves are the canonical parameters themselves."""
+    """Runs any cell; its leaves are the canonical parameters themselves.
 
-    path = "eager loop"
+    Where a ``compiler`` is given, the steps run through what it makes of them.
+    """
 
     def __init__(
-        self, cell: Cell, spec: NetworkSpec, parameters: Parameters, dtype: torch.dtype, device: torch.device
+        self,
+        cell: Cell,
+        spec: NetworkSpec,
+        parameters: Parameters,
+        dtype: torch.dtype,
+        device: torch.device,
+        compiler: Compiler | None = None,
     ) -> None:
+        self._compiler = compiler
+        self._layer = unroll if compiler is None else compiled_layer(compiler)
+        self._network_step = network_step if compiler is None else compiler.compile(network_step)
         self._ops = TorchOps()
         self._cell = cell
         self._spec = spec
@@ -42,6 +54,16 @@ class PortableModel:
             name: tensor(parameters[name], dtype, device).requires_grad_()
             for name in parameter_shapes(cell, spec)
         }
+
+    @property
+    def path(self) -> str:
+        """See Model."""
+        return "eager loop" if self._compiler is None else f"inductor, {STEPS} steps at a time"
+
+    @property
+    def compilations(self) -> int:
+        """See Model."""
+        return 0 if self._compiler is None else self._compiler.compilations
 
     @property
     def leaves(self) -> Sequence[Tensor]:
@@ -71,7 +93,7 @@ class PortableModel:
     @property
     def step_path(self) -> str:
         """See Network."""
-        return "the cell's step, eager"
+        return "the cell's step, eager" if self._compiler is None else "the cell's step, inductor"
 
     def put_steps(self, batch: Batch) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
         """See Network."""
@@ -82,7 +104,10 @@ class PortableModel:
 
     def step(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
-        return network_step(self._ops, self._cell, self._spec, self._parameters, x, state)
+        after: tuple[Tensor, dict[str, Tensor]] = self._network_step(
+            self._ops, self._cell, self._spec, self._parameters, x, state
+        )
+        return after
 
     def loss(self, data: Data) -> Tensor:
         """See Model."""
@@ -99,5 +124,12 @@ class PortableModel:
 
     def _run(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
         return network_outputs(
-            self._ops, self._cell, self._spec, self._parameters, data.inputs, data.lengths, data.state
+            self._ops,
+            self._cell,
+            self._spec,
+            self._parameters,
+            data.inputs,
+            data.lengths,
+            data.state,
+            stack=partial(stack_layers, layer=self._layer),
         )

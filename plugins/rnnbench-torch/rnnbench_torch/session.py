@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -18,8 +18,9 @@ try:
 except (ImportError, OSError) as error:
     raise Unavailable(f"torch cannot be imported: {error}. Install it with: pip install torch") from error
 
+from rnnbench_torch.compiled import Compiler, check_compiler
 from rnnbench_torch.native import NativeModel
-from rnnbench_torch.network import Model, TorchNetwork
+from rnnbench_torch.network import Model, TorchNetwork, synchronize
 from rnnbench_torch.portable import PortableModel
 
 PRECISIONS = (
@@ -102,6 +103,18 @@ class TorchSession:
             held["cublas_workspace"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG", "default")
         return held
 
+    def product(self, size: int) -> Callable[[], None]:
+        """See Session."""
+        options: Any = {"dtype": DTYPES[self._settings.dtype], "device": self._device}
+        a, b = (torch.empty(size, size, **options).uniform_(-1, 1) for _ in range(2))
+        c = torch.empty_like(a)
+
+        def multiply() -> None:
+            torch.mm(a, b, out=c)
+            synchronize(self._device)
+
+        return multiply
+
     def build(
         self, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, implementation: str
     ) -> Network:
@@ -115,6 +128,9 @@ class TorchSession:
         model: Model
         if implementation == "portable":
             model = PortableModel(cell, spec, parameters, dtype, self._device)
+        elif implementation == "compiled":
+            check_compiler(self._device)
+            model = PortableModel(cell, spec, parameters, dtype, self._device, Compiler())
         elif implementation == "native":
             if spec.cell not in NATIVE:
                 reason = NO_NATIVE.get(spec.cell, "torch.nn has no such recurrent module")
@@ -122,7 +138,8 @@ class TorchSession:
             model = NativeModel(NATIVE[spec.cell], cell, spec, parameters, dtype, self._device)
         else:
             raise Unsupported(
-                f'backend torch has no implementation "{implementation}". Allowed: native, portable.'
+                f'backend torch has no implementation "{implementation}". '
+                "Allowed: native, portable, compiled."
             )
         return TorchNetwork(model, spec, training, self._device)
 

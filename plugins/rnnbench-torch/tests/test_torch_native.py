@@ -18,7 +18,12 @@ from rnnbench.testing import conformance_specs, parity_of, step_parity_of
 
 pytestmark = pytest.mark.framework
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
-IMPLEMENTED = [(name, each) for name, cell in CELLS.items() for each in Torch().implementations(cell)]
+IMPLEMENTED = [
+    (name, each)
+    for name, cell in CELLS.items()
+    for each in Torch().implementations(cell)
+    if each != "compiled"  # minutes; see test_torch_compiled.py
+]
 
 
 @pytest.fixture(scope="module", params=["float64", "float32"])

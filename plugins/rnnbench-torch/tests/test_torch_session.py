@@ -33,8 +33,8 @@ def test_describing_the_backend_does_not_import_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "'lstm': ('native', 'portable')" in done.stdout
-    assert "'gru_reset_before': ('portable',)" in done.stdout
+    assert "'lstm': ('native', 'portable', 'compiled')" in done.stdout
+    assert "'gru_reset_before': ('portable', 'compiled')" in done.stdout
 
 
 def test_an_absent_device_is_named_with_what_is_here() -> None:
@@ -47,7 +47,7 @@ def test_an_absent_device_is_named_with_what_is_here() -> None:
     [
         ("elman_sigmoid", "native", "nn.RNN knows tanh and relu only. Use portable"),
         ("gru_reset_before", "native", "resets after the product"),
-        ("lstm", "compiled", "Allowed: native, portable"),
+        ("lstm", "fused", "Allowed: native, portable, compiled"),
         ("lstmm", "native", 'Did you mean "lstm"'),
     ],
 )

@@ -178,6 +178,10 @@ class NativeNetwork:
         """NumPy does not compile."""
         return 0
 
+    def compile_times(self) -> Mapping[str, float]:
+        """Nothing is compiled."""
+        return {}
+
     def memory(self) -> int | None:
         """The device is the host."""
         return None

@@ -31,7 +31,7 @@ from rnnbench.compare.words import (
 from rnnbench.compare.writing import NAME, write
 from rnnbench.errors import RequestError, nearest
 from rnnbench.escaping import safe
-from rnnbench.records import PRESENT, Run
+from rnnbench.records import PRESENT
 from rnnbench.report.words import digits, seconds, size, times
 from rnnbench.results.reading import RunResults, read
 
@@ -184,7 +184,8 @@ def _between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[
         raise RequestError("is the same run as HEAD; name another", where=base)
     base_folder, base_run = found_base
     theirs, ours = read(base_folder), read(head_folder)
-    history = [theirs, *_history(base_folder, base_run, head_folder)]
+    beside = earlier_runs(base_folder, head_run, (base_folder, head_folder), HISTORY_BYTES)
+    history = [theirs, *(read(folder) for folder in beside)]
     found = compare_runs(theirs, ours, force=asked.force, history=history)
     notes = [*bases.unreadable, *(heads.unreadable if heads is not bases else ())]
     notes += [*_problems(base_folder, theirs), *_problems(head_folder, ours)]
@@ -197,12 +198,6 @@ def _between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[
         notes=(*notes, *found.notes),
     )
     return found, head_folder if heads.lasting else None
-
-
-def _history(base: Path, run: Run, head: Path) -> list[RunResults]:
-    """Earlier runs of the suite: they tell by how much runs differ on this machine."""
-    folders = earlier_runs(base, run.suite, (base, head), HISTORY_BYTES)
-    return [read(folder) for folder in folders]
 
 
 def _problems(folder: Path, results: RunResults) -> list[str]:

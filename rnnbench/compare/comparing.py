@@ -67,18 +67,17 @@ def compare_runs(
         seen.add((then.trained_on, now.trained_on))
         return True
 
-    alike = [run for run in history if not unlike_runs(run.run, head.run)]
     terms = _Terms(
         "stored",
         thresholds or head.run.thresholds,
         True,
-        spreads_of(alike),
+        spreads_of([run for run in history if not unlike_runs(run.run, head.run)]),
         (lambda pair: ()) if force else unlike,
         scored,
     )
     found = _compare(pair_runs(base.records, head.records), by_case(base), by_case(head), terms)
     assumed = [row.bound for row in found.rows if row.kind == "time" and not row.text]
-    notes = (_assumed(assumed, len(alike)),) if assumed else ()
+    notes = (_assumed(assumed),) if assumed else ()
     return replace(found, base=_side(base.run), head=_side(head.run), forced=force, notes=notes)
 
 
@@ -191,11 +190,10 @@ def _without_statuses(found: Comparison, axis: str) -> Comparison:
     return replace(found, newly_failing=(), newly_ok=(), still_failing=(), notes=(*found.notes, *notes))
 
 
-def _assumed(bounds: Sequence[float | None], runs: int) -> str:
+def _assumed(bounds: Sequence[float | None]) -> str:
     shares = " or ".join(sorted({f"{bound:.0%}" for bound in bounds if bound is not None}))
-    known = f"{runs} run{'' if runs == 1 else 's'} on these terms, and it takes 3"
     return (
-        f"How much runs of the same code differ on this machine is not known ({known}): "
+        "How much runs of the same code differ on this machine is not known (that takes 3 runs on these terms): "
         f"{shares} is assumed for {len(bounds)} times"
     )
 

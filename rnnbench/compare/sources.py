@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from subprocess import TimeoutExpired
 
+from rnnbench.compare.fingerprints import unlike_runs
 from rnnbench.errors import RequestError, nearest
 from rnnbench.records import Run
 from rnnbench.results.reading import BLOCKS, RECORDS, RUN, read_run
@@ -73,20 +74,25 @@ def newest(located: Located, suite: str = "", *, but: Path | None = None) -> tup
     return fitting[-1] if fitting else None
 
 
-def earlier_runs(folder: Path, suite: str, but: Iterable[Path], at_most_bytes: int) -> Iterator[Path]:
-    """Runs of ``suite`` that lie beside ``folder``, newest first, as long as they are no burden to read."""
+def earlier_runs(beside: Path, head: Run, but: Iterable[Path], at_most_bytes: int) -> list[Path]:
+    """Runs beside a folder, of the head's suite and on its terms, newest first, as far as they are no burden.
+
+    Empty where fewer than two are found: with the base that is too few to tell by how much runs differ.
+    """
     passed = {path.resolve() for path in but}
     runs = [
         (run.started, path)
-        for path, run in _readable(entry.parent for entry in folder.resolve().parent.glob(f"*/{RUN}"))
-        if run.suite == suite and path.resolve() not in passed
+        for path, run in _readable(entry.parent for entry in beside.resolve().parent.glob(f"*/{RUN}"))
+        if run.suite == head.suite and path.resolve() not in passed and not unlike_runs(run, head)
     ]
+    found: list[Path] = []
     used = 0
     for _, path in sorted(runs, reverse=True):
         used += sum((path / name).stat().st_size for name in (RECORDS, BLOCKS) if (path / name).exists())
         if used > at_most_bytes:
-            return
-        yield path
+            break
+        found.append(path)
+    return found if len(found) > 1 else []
 
 
 def _located(source: str, folders: Sequence[Path], where: str, *, lasting: bool) -> Located:

@@ -189,14 +189,13 @@ def test_the_state_of_a_project(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_of_another_rnnbench_is_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnbench.measuring.workers.WIRE", 999)
+    monkeypatch.setattr("rnnbench.measuring.workers.fingerprint", lambda: "another")
     environment = Environment("old", plugin_files=(TOY,))
     with pytest.raises(Refused) as error:
         ask_offers(environment)
     assert error.value.status == "skipped"
-    assert (
-        f"environment old has rnnbench {rnnbench.__version__}, which measures otherwise" in error.value.reason
-    )
+    said = f"environment old has rnnbench {rnnbench.__version__}, whose code for measuring is not"
+    assert said in error.value.reason
     with (
         Workers((), (), environments=[environment]) as workers,
         pytest.raises(Refused, match="Install the same"),

@@ -6,18 +6,35 @@ a worker's word is data, not code.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import struct
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Message = dict[str, Any]
 
-WIRE = 2
-"""Version of the requests that a conductor sends; a worker of another environment must know the same."""
+_WORKER = ("bench", "memory", "peak", "protocol", "serving", "streaming")
+"""Modules beside this one that decide what a worker is asked, and how it measures."""
+
+
+@cache
+def fingerprint() -> str:
+    """Of the code that measures: two environments with the same understand each other, and time alike.
+
+    A number would have to be raised by whoever changes a request, and would be forgotten.
+    """
+    digest = hashlib.sha256()
+    for name in _WORKER:
+        file = Path(__file__).with_name(f"{name}.py")
+        digest.update(file.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()[:16]
+
 
 _ARRAY = "__array__"
 _DTYPES = ("float32", "float64", "int32", "int64", "bool")

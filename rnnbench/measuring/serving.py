@@ -14,7 +14,7 @@ from typing import Any
 
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.measuring.bench import open_bench
-from rnnbench.measuring.protocol import WIRE, Message, decode, encode
+from rnnbench.measuring.protocol import Message, decode, encode, fingerprint
 from rnnbench.offers import offers_of
 from rnnbench.plugins import discover
 from rnnbench.records import PROTOCOL
@@ -67,7 +67,7 @@ def serve(connection: Connection, pinned: list[int]) -> None:
 def hello() -> Message:
     """Whether this interpreter's rnnbench and the conductor's understand each other."""
     versions = {"rnnbench": version("rnnbench"), "python": platform.python_version()}
-    return {"wire": WIRE, "protocol": PROTOCOL, **versions}
+    return {"measuring": fingerprint(), "protocol": PROTOCOL, **versions}
 
 
 def list_offers(plugin_files: list[str]) -> Message:

@@ -27,7 +27,7 @@ from rnnbench.measuring.descendants import end_descendants
 from rnnbench.measuring.launch import Environment, choose_cores, launch_variables
 from rnnbench.measuring.log import Log
 from rnnbench.measuring.oom import count_oom_kills
-from rnnbench.measuring.protocol import WIRE, Message, decode, encode
+from rnnbench.measuring.protocol import Message, decode, encode, fingerprint
 from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death
 from rnnbench.measuring.replies import check_reply, receive
 from rnnbench.records import PRESENT, PROTOCOL
@@ -128,8 +128,8 @@ class Worker:
         try:
             self._connection = self._accept()
             facts = self.ask("hello", OPEN_LIMIT_S)
-            spoken, measured = facts.pop("wire", None), facts.pop("protocol", None)
-            if (spoken, measured) != (WIRE, PROTOCOL):
+            known = facts.pop("measuring", None), facts.pop("protocol", None)
+            if known != (fingerprint(), PROTOCOL):
                 raise Refused("skipped", self._stranger(f"rnnbench {facts.get('rnnbench', '?')}"))
             return facts
         except WorkerDied:
@@ -149,8 +149,8 @@ class Worker:
     def _stranger(self, has: str) -> str:
         environment = self._environment
         return (
-            f"environment {environment.name} has {has}, which measures otherwise than {rnnbench.__version__} "
-            f"here. Install the same: {environment.python} -m pip install rnnbench=={rnnbench.__version__}"
+            f"environment {environment.name} has {has}, whose code for measuring is not that of "
+            f"{rnnbench.__version__} here. Install the same there, with: {environment.python} -m pip install"
         )
 
     def ask(self, do: str, limit_s: float, **request: Any) -> Message:

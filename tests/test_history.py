@@ -208,6 +208,16 @@ def test_a_run_without_the_value_is_a_gap() -> None:
     assert history([replace(each, records=(failed,), blocks=()) for each in runs]) == ()
 
 
+def test_a_run_that_does_not_tell_its_versions_joins_no_two_lines() -> None:
+    case = synthetic.case(backend="torch")
+    runs = [results_of(run_at(day, torch=f"2.{13 + day // 2}"), [case], seed=day) for day in range(3)]
+    runs[1] = replace(runs[1], run=replace(runs[1].run, environments={}))
+    first, second = history(runs)
+    assert [point.run for point in first.points] == ["run-00", "run-01"]
+    assert [point.run for point in second.points] == ["run-02"]
+    assert second.apart == ("torch: torch 2.13 then, 2.14 now",)
+
+
 def test_other_quantities() -> None:
     runs = days(12)
     for day, results in enumerate(runs):

@@ -23,7 +23,7 @@ from rnnbench.history.changepoints import FEWEST
 from rnnbench.history.series import SCORE
 from rnnbench.records import TIMED
 from rnnbench.report.words import MISSING, bounds, counted, digits, seconds, size, times, unit_of
-from rnnbench.results.reading import RunResults, read
+from rnnbench.results.reading import RunResults, collection_paused, read
 
 WEAK = (
     "Runs are not measured in turns: their times are weak evidence, and a change point says where to look. "
@@ -47,10 +47,11 @@ class Asked:
 
 def show_history(sources: Sequence[str], asked: Asked) -> None:
     """Print the history of every case, or of those whose key contains ``asked.case`` run by run."""
-    runs = _read(sources or [str(RESULTS)])
-    keys = _keys(runs, asked.case)
-    what = _quantity(runs, asked)
-    lines = history(runs, what, keys)
+    with collection_paused():
+        runs = _read(sources or [str(RESULTS)])
+        keys = _keys(runs, asked.case)
+        what = _quantity(runs, asked)
+        lines = history(runs, what, keys)
     if not lines:
         raise RequestError(
             f"no case that is asked for has it. {_has(runs, keys)}",

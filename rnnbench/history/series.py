@@ -56,11 +56,19 @@ class Line:
 
 @dataclass(slots=True)
 class _Growing:
+    """A line so far. ``last``, ``value`` and ``summary`` are those of its last point that has a value."""
+
     case: Case
     apart: tuple[str, ...]
+    first: tuple[Run, Case]
     last: tuple[Run, Case]
-    points: list[Point] = field(default_factory=list)
+    value: float | None = None
     summary: Summary | None = None
+    points: list[Point] = field(default_factory=list)
+
+    def differs(self, now: tuple[Run, Case], unlike: Unlike) -> tuple[str, ...]:
+        """Also from its first run: one in the middle may not tell what it ran on."""
+        return unlike(self.last, now) or unlike(self.first, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +109,7 @@ def history(
         for key, record in wanted.items():
             quantity = what or phase_of(record.case)
             if quantity is not None:
-                point = _point(results.run, record, quantity, times.get(key))
-                _grow(growing.setdefault(key, []), results.run, record.case, point, times.get(key), unlike)
+                _grow(growing.setdefault(key, []), results.run, record, quantity, times.get(key), unlike)
     return tuple(
         _finished(line, what or phase_of(line.case) or "")
         for lines in growing.values()
@@ -127,37 +134,35 @@ def _times(results: RunResults, wanted: Mapping[str, str | None]) -> Mapping[str
 
 
 def _grow(
-    lines: list[_Growing], run: Run, case: Case, point: Point, time: _Time | None, unlike: Unlike
+    lines: list[_Growing], run: Run, record: Record, what: str, time: _Time | None, unlike: Unlike
 ) -> None:
-    now = run, case
-    line = next((each for each in reversed(lines) if not unlike(each.last, now)), None)
+    now = run, record.case
+    line = next((each for each in reversed(lines) if not each.differs(now, unlike)), None)
     if line is None:
-        line = _Growing(case, unlike(lines[-1].last, now) if lines else (), now)
+        line = _Growing(record.case, lines[-1].differs(now, unlike) if lines else (), now, now)
         lines.append(line)
-    line.last = now
-    before = next((each for each in reversed(line.points) if each.value is not None), None)
-    if point.value is not None and before is not None:
-        point = replace(point, ratio=_ratio(point, before, time, line.summary))
-    if point.value is not None and time is not None:
-        line.summary = time.summary
-    line.points.append(point)
-
-
-def _point(run: Run, record: Record, what: str, time: _Time | None) -> Point:
-    revision: Mapping[str, Any] = environment_of(run, record.case).get("revision") or {}
-    point = Point(
-        run=run.name,
-        started=run.started,
-        commit=str(revision.get("commit", "")),
-        branch=str(revision.get("branch", "")),
-        dirty=bool(revision.get("dirty", False)),
-        status=record.status,
-    )
     if record.status != "ok":
-        return point
-    if what in TIMED:
-        return replace(point, value=time.interval.value, interval=time.interval) if time else point
-    return replace(point, value=_value(record, what))
+        time, value = None, None
+    elif what in TIMED:
+        value = time.interval.value if time else None
+    else:
+        value = _value(record, what)
+    revision: Mapping[str, Any] = environment_of(run, record.case).get("revision") or {}
+    line.points.append(
+        Point(
+            run=run.name,
+            started=run.started,
+            commit=str(revision.get("commit", "")),
+            branch=str(revision.get("branch", "")),
+            dirty=bool(revision.get("dirty", False)),
+            status=record.status,
+            value=value,
+            interval=time.interval if time else None,
+            ratio=_ratio(value, line.value, time, line.summary),
+        )
+    )
+    if value is not None:
+        line.last, line.value, line.summary = now, value, time.summary if time else None
 
 
 def _value(record: Record, what: str) -> float | None:
@@ -169,12 +174,14 @@ def _value(record: Record, what: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _ratio(now: Point, before: Point, time: _Time | None, earlier: Summary | None) -> Interval | None:
+def _ratio(
+    now: float | None, before: float | None, time: _Time | None, earlier: Summary | None
+) -> Interval | None:
+    if now is None or before is None or now <= 0 or before <= 0:
+        return None
     if time is not None and earlier is not None:
         return quotient(time.summary, earlier)
-    if now.value is None or before.value is None or now.value <= 0 or before.value <= 0:
-        return None
-    return Interval(now.value / before.value, None, None, 1)
+    return Interval(now / before, None, None, 1)
 
 
 def _finished(line: _Growing, what: str) -> Line:

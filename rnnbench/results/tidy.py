@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pandas as pd
 from rnnbench.records import TIMED, Block, Case, Measure, Record, Run, Score, Train
 from rnnbench.results.deriving import derive, no_columns
 from rnnbench.results.doubts import open_run
-from rnnbench.results.reading import RunResults, Timings, find_runs
+from rnnbench.results.reading import RunResults, Timings, collection_paused, find_runs
 from rnnbench.results.reading import timings as timings_of
 from rnnbench.stats import Interval, estimate
 
@@ -37,7 +35,7 @@ def load(*paths: str | Path) -> pd.DataFrame:
     Raises ``RequestError`` for a path without runs.
     """
     folders = find_runs(Path(path) for path in paths or ("results",))
-    with _collection_paused():
+    with collection_paused():
         return tabulate([open_run(folder) for folder in folders])
 
 
@@ -130,15 +128,3 @@ def _score(score: Score | None) -> dict[str, Any]:
         "trained_on": score and score.trained_on,
         "follows": score and score.follows,
     }
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """A hundred thousand small values and no cycle among them: looking for cycles costs a third."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

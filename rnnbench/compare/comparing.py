@@ -193,8 +193,8 @@ def _without_statuses(found: Comparison, axis: str) -> Comparison:
 def _assumed(bounds: Sequence[float | None]) -> str:
     shares = " or ".join(sorted({f"{bound:.0%}" for bound in bounds if bound is not None}))
     return (
-        "How much runs of the same code differ on this machine is not known (that takes 3 runs on these terms): "
-        f"{shares} is assumed for {len(bounds)} times"
+        "How much runs of the same code differ on this machine is not known (that takes 3 runs on these "
+        f"terms): {shares} is assumed for {len(bounds)} times"
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rnnbench.cells.network import feature_size, parameter_shapes, sizes_of, state_shapes
 from rnnbench.contracts import Cell, NetworkSpec
 from rnnbench.errors import RequestError
+from rnnbench.flops import step_flops
 
 BYTES = 4
 """Of a float32."""
@@ -35,7 +36,10 @@ class OwnCount:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """``state_bytes`` of one sequence in float32; ``shapes`` of every canonical parameter."""
+    """``state_bytes`` of one sequence in float32; ``shapes`` of every canonical parameter.
+
+    ``step_flops``: of the layers, for one time step of one sequence, matrix products alone.
+    """
 
     cell: str
     paper: str
@@ -44,6 +48,7 @@ class Description:
     parts: tuple[Part, ...]
     shapes: Mapping[str, tuple[int, ...]]
     state_bytes: int
+    step_flops: int
     own_counts: tuple[OwnCount, ...]
 
     @property
@@ -67,8 +72,14 @@ def describe(cell: Cell, spec: NetworkSpec) -> Description:
         parts=_parts(cell, spec, shapes),
         shapes=shapes,
         state_bytes=BYTES * sum(math.prod(shape) for shape in states.values()),
+        step_flops=_step_flops(cell, spec),
         own_counts=_own_counts(cell, spec),
     )
+
+
+def _step_flops(cell: Cell, spec: NetworkSpec) -> int:
+    layers = [step_flops(cell, sizes_of(cell, spec, layer)) for layer in range(spec.layers)]
+    return len(spec.directions) * sum(layer.inputs + layer.recurrent for layer in layers)
 
 
 def _equations(cell: Cell) -> tuple[str, ...]:

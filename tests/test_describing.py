@@ -27,6 +27,7 @@ def test_counts_are_those_of_the_textbook_summary() -> None:
     ]
     assert described.parameters == 164_106
     assert described.state_bytes == 4 * 2 * 128
+    assert described.step_flops == 2 * (64 + 128) * 4 * 128
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,7 @@ def test_layers_and_directions_stand_in_the_shapes() -> None:
     spec = replace(TEXT, vocab=None, layers=2, bidirectional="concat", readout="each")
     described = describe(CELLS["lstm"], spec)
     assert [part.output for part in described.parts] == ["(B, T, 256)", "(B, T, 256)", "(B, T, 10)"]
+    assert described.step_flops == 2 * 2 * 4 * 128 * (64 + 128 + 256 + 128)
     assert described.parts[0].parameters == 2 * 4 * 128 * (64 + 128 + 1)
     assert described.parts[1].parameters == 2 * 4 * 128 * (256 + 128 + 1)
     assert described.parts[2].parameters == 256 * 10 + 10

@@ -10,6 +10,7 @@ from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
 from rnnbench.published import published_beside
 from rnnbench.records import Block, Case, Record, Run
+from rnnbench.report.page import render
 from rnnbench.report.published import shapes_beside
 from rnnbench.results.reading import RunResults
 from rnnbench.suite.loading import load_suite
@@ -69,6 +70,13 @@ def test_ours_stand_among_theirs_by_time_with_machine_and_interval() -> None:
     assert [line.machine for line in shape.lines[1:3]] == ["GTX 1080, 2018", "this run"]
     assert shape.lines[2].interval
     assert not shape.lines[1].interval
+
+
+def test_the_page_shows_them_for_that_suite_alone() -> None:
+    for suite, shown in (("braun2018", True), ("mine", False)):
+        page = render(RunResults(run_of(suite), (Record(SHORT, "ok"),), ()), ())
+        assert ("Beside published figures" in page) is shown
+        assert ("GTX 1080, 2018" in page) is shown
 
 
 def test_a_run_that_repeats_nobody_shows_nothing() -> None:

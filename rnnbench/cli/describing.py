@@ -67,7 +67,11 @@ def _show(described: Description, backends: dict[str, list[str]]) -> None:
     say(console, f"{described.cell}: {described.paper}")
     for line in described.equations:
         say(console, f"  {line}")
-    say(console, f"gates {', '.join(described.gates)}; state of one sequence {described.state_bytes:,} bytes")
+    say(
+        console,
+        f"gates {', '.join(described.gates)}; one sequence: state {described.state_bytes:,} bytes "
+        f"in float32, {described.step_flops:,} FLOPs of matrix products per time step",
+    )
     rows = [(part.name, part.output, f"{part.parameters:,}") for part in described.parts]
     rows.append(("total", "", f"{described.parameters:,}"))
     console.print(tabulate(("layer", "output", "parameters"), rows, right=("parameters",)))

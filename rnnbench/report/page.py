@@ -22,6 +22,7 @@ from rnnbench.report.figures import MATRIX, Figure, figures
 from rnnbench.report.inlining import inline
 from rnnbench.report.matrix import matrix
 from rnnbench.report.overhead import Overhead, overheads
+from rnnbench.report.published import shapes_beside
 from rnnbench.report.ranking import Ranking, Row, describe, peak_bytes, rank_groups, varying_fields
 from rnnbench.report.words import (
     MISSING,
@@ -92,6 +93,7 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
             if figure.name != MATRIX  # the page has it as a table, with every reason in full
         ],
         overheads=[_overhead(line) for line in overheads(results, groups)],
+        published=shapes_beside(results),
         matrix=matrix(groups),
         troubled=_troubled(results.records, names),
         findings=_findings(results, names),

@@ -135,6 +135,7 @@ def test_a_base_that_does_not_import_proves_nothing(project: Project) -> None:
     code, verdict = ci(project, base=broken)
     assert code == verdict["exit"] == 5
     assert "no case is ok on both sides" in verdict["notes"][0]
+    assert "no_such_module_of_mine" in verdict["notes"][1]
 
 
 @pytest.mark.slow

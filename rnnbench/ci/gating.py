@@ -140,7 +140,9 @@ def measure(
         found = replace(found, confirmed=True)
     if all(row.verdict == "incomparable" for row in found.rows) and not found.newly_failing:
         # that the base fails is no proof that the head is as fast: a gate that measured nothing must not pass
-        found = replace(found, newly_ok=(), notes=(_NOTHING, *found.notes))
+        reasons = (each.reason for each in (*found.newly_ok, *found.still_failing, *found.vanished))
+        said = (_NOTHING, *dict.fromkeys(reason for reason in reasons if reason))
+        found = replace(found, newly_ok=(), notes=(*said, *found.notes))
     base, head = sides.sources
     return replace(
         found,

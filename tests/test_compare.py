@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rnnbench.compare import Comparison, Row, compare_axis, compare_runs, confirm
 from rnnbench.compare.outcome import FAIL_ON, Verdict
+from rnnbench.compare.pairing import AXES, PAIRED
 from rnnbench.compare.words import explain_exit
 from rnnbench.compare.writing import encode
 from rnnbench.errors import RequestError
@@ -352,6 +353,16 @@ def test_what_was_timed_in_turns_is_judged(
     assert time.ratio.value == pytest.approx(factor)
     assert time.detectable == pytest.approx(0.01)
     assert found.exit_code() == code
+
+
+def test_axes_that_are_judged_are_those_that_are_timed_in_turns() -> None:
+    others = {"task": "adding", "cell": "gru", "length": 7, "hidden": 7, "layers": 2, "bidirectional": "sum"}
+    others |= {"embedding": 7, "batch": 7, "init": "uniform", "forget_bias": 7.0, "dtype": "float64"}
+    others |= {"threads": 7, **dict.fromkeys(PAIRED, "another")}
+    assert set(others) == set(AXES)
+    assert {name for name in AXES if replace(TORCH, **{name: others[name]}).group == TORCH.group} == set(
+        PAIRED
+    )
 
 
 def test_two_processes_that_disagree_are_inconclusive() -> None:

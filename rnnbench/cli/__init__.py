@@ -1,6 +1,7 @@
 """The command line: the only place that prints and exits.
 
-Exit status: 0 fine · 1 rnnbench itself failed · 2 the request is wrong · 6 a case failed ·
+Exit status: 0 fine · 1 rnnbench itself failed · 2 the request is wrong · 3 a regression · 4 what
+``--fail-on`` names · 5 nothing comparable, or cases vanished · 6 a case failed or a score became worse ·
 130 interrupted (Ctrl-C) · 143 terminated (SIGTERM).
 """
 

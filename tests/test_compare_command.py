@@ -268,6 +268,15 @@ def test_of_a_damaged_run_the_good_lines_are_used_and_the_others_named(here: Pat
     assert "passed over: results/foreign/run.json: not written by rnnbench" in out
 
 
+def test_a_run_that_was_not_finished_is_said_to_be(here: Path, say: Said) -> None:
+    cut = replace(SMALL, records=SMALL.records[:4], run=replace(SMALL.run, finished=""))
+    put(here / "cut", cut)
+    code, out, _ = say("compare", "results/base", "cut")
+    assert code == 5
+    assert "cut was not finished: what it lacks counts as vanished or new" in out
+    assert out.count("VANISHED: ") == 2
+
+
 def test_a_base_without_a_comparable_case_exits_with_5(here: Path, say: Said) -> None:
     empty = RunResults(SMALL.run, (), ())
     put(here / "none", empty)

@@ -201,7 +201,10 @@ def _between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[
 
 
 def _problems(folder: Path, results: RunResults) -> list[str]:
-    return [f"{folder.name}/{problem}: not used" for problem in results.problems]
+    found = [f"{folder.name}/{problem}: not used" for problem in results.problems]
+    if not results.run.finished:
+        found.append(f"{results.run.name} was not finished: what it lacks counts as vanished or new")
+    return found
 
 
 def _made(folder: Path) -> Path:

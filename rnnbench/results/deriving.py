@@ -30,14 +30,15 @@ def derive(results: RunResults, medians: Medians) -> Mapping[str, Derived]:
         beside.setdefault(_place(record.case), []).append(record)
     derived = {}
     for record in results.records:
+        key = record.case.key
         columns = no_columns()
-        columns.update({f"{phase}_{name}": it for phase, name, it in _rates(record, medians, peaks)})
+        columns.update({f"{phase}_{name}": it for phase, name, it in _rates(key, record, medians, peaks)})
         if record.case.implementation == "compiled":
             others = [each for each in beside[_place(record.case)] if each is not record]
             columns.update(
                 {f"{phase}_break_even_calls": calls for phase, calls in _break_even(record, others, medians)}
             )
-        derived[record.case.key] = columns
+        derived[key] = columns
     return derived
 
 
@@ -56,11 +57,11 @@ def _place(case: Case) -> _Where:
 
 
 def _rates(
-    record: Record, medians: Medians, peaks: Mapping[_Where, float]
+    key: str, record: Record, medians: Medians, peaks: Mapping[_Where, float]
 ) -> Iterator[tuple[Measure, str, float]]:
     case = record.case
     for phase in TIMED:
-        call_s = medians.get((case.key, phase))
+        call_s = medians.get((key, phase))
         if call_s is None:
             continue
         sequences, steps = (1, 1) if phase == "stream" else (case.batch, case.batch * case.length)

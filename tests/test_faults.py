@@ -42,7 +42,12 @@ MARK = "RNNBENCH_TEST_MARK"
 END_LIMIT_S = 400.0
 """For the busiest machine; what is really bounded is bounded by the limits that the runs are given."""
 
-SMALL = ("--backend", "toy,chatty", "--set", "length=2,3", "--set", "processes=2")
+SMALL = (
+    *("--backend", "toy", "--set", "cell=leaky_rnn", "--set", "implementation=portable,whole_sequence"),
+    *("--set", "length=2,3", "--set", "processes=2", "--set", "measure=forward,score"),
+)
+"""Two groups of two cases, all at one worker; a second process for each."""
+
 FORWARD = ("--set", "measure=forward")
 
 

@@ -44,6 +44,15 @@ def repository(folder: Path) -> Path | None:
     return Path(asked.stdout.rstrip("\n")).resolve() if asked.returncode == 0 else None
 
 
+def why_none(folder: Path) -> str:
+    """Why ``repository`` found none, in git's own words: often an owner whom it does not trust."""
+    try:
+        said = git(folder, "rev-parse", "--show-toplevel").stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"git could not be asked: {error}"
+    return " ".join(said.split())[:300]
+
+
 def describe(folder: Path) -> Mapping[str, Any]:
     """commit, branch ("" where none is checked out) and dirty of the project around ``folder``; {} for none.
 
@@ -64,8 +73,9 @@ def describe(folder: Path) -> Mapping[str, Any]:
 
 def resolve(root: Path, revision: str, *, where: str) -> str:
     """The full hash of a commit. Raises ``RequestError`` with the nearest names, or how to fetch it."""
-    asked = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if asked.returncode == 0:
+    asked = git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    # what begins with a dash is an option to git, and never the name of a revision
+    if asked.returncode == 0 and not revision.startswith("-"):
         return asked.stdout.strip()
     if git(root, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
         raise RequestError(

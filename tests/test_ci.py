@@ -162,6 +162,8 @@ def test_an_unknown_revision_has_neighbours(project: Project) -> None:
     assert verdict["exit"] == 2
     assert "feature" in verdict["error"]
     assert resolve(project.folder, "feature", where="") == project.git("rev-parse", "main")
+    with pytest.raises(RequestError, match='no revision "--all"'):
+        resolve(project.folder, "--all", where="--base --all")
     with pytest.raises(RequestError, match=r"holds a verdict\.json already"):
         ci(project, base="main")
 
@@ -175,7 +177,7 @@ def test_a_shallow_clone_is_told_what_to_do(project: Project, tmp_path: Path) ->
 
 def test_outside_a_repository(tmp_path: Path) -> None:
     with (
-        pytest.raises(RequestError, match="is no git repository"),
+        pytest.raises(RequestError, match=r"is no git repository that can be used.*fatal: not a git"),
         both_sides(Revisions("main"), (), tmp_path),
     ):
         pass

@@ -14,7 +14,7 @@ from typing import Any
 from rnnbench.ci.overlay import lay_over, project_folders
 from rnnbench.errors import RequestError
 from rnnbench.measuring.launch import Environment
-from rnnbench.revisions import checked_out, describe, is_ancestor, repository, resolve
+from rnnbench.revisions import checked_out, describe, is_ancestor, repository, resolve, why_none
 
 BASE, HEAD = "base", "head"
 _INSTALL_LIMIT_S = 3600.0
@@ -53,9 +53,8 @@ def both_sides(revisions: Revisions, plugin_files: Sequence[str], folder: Path) 
     """
     root = repository(folder)
     if root is None:
-        raise RequestError(
-            "is no git repository, or git is missing. Run ci inside the project", where=str(folder)
-        )
+        message = f"is no git repository that can be used; run ci inside the project. {why_none(folder)}"
+        raise RequestError(message, where=str(folder))
     folders, state = project_folders(root), describe(root)
     base = resolve(root, revisions.base, where=f"--base {revisions.base}")
     head = resolve(root, revisions.head, where=f"--head {revisions.head}") if revisions.head else ""

@@ -257,7 +257,7 @@ class Bench:
         """Peak bytes of one call above what was there before the network was built, alone in its process."""
         network, call = self._call(id, phase)
         network.sync(call())
-        network.memory()
+        network.memory()  # forgets the peak so far
         gc.collect()
         with HostPeak(self._built[id].before_bytes) as host:
             network.sync(call())

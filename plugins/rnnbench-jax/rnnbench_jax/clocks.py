@@ -23,11 +23,11 @@ class CompileClock:
         """So far."""
         return sum(end - start for start, end in self._spans)
 
-    def note(self, event: str, duration: float, **_: Any) -> None:
-        """JAX calls it at the end of what took ``duration`` seconds."""
+    def note(self, event: str, duration_secs: float, **_: Any) -> None:
+        """JAX calls it at the end of what took so many seconds."""
         if event in self._events:
             end = time.perf_counter()
-            start = end - duration
+            start = end - duration_secs
             self._spans = [span for span in self._spans if span[0] < start] + [(start, end)]
 
 

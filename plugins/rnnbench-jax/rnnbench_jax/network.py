@@ -68,6 +68,7 @@ class JaxNetwork:
         self._gradients: Any = jax.jit(jax.value_and_grad(loss))
         self._step: Any = jax.jit(step, donate_argnums=0)
         self._one_step: Any = jax.jit(partial(network_step, OPS, cell, spec))
+        self._last: tuple[Any, tuple[Any, ...]] | None = None
 
     def put(self, batch: Batch) -> dict[str, Any]:
         """Time-major copies on the device; numbers in the network's dtype, tokens and classes as int32."""
@@ -84,16 +85,19 @@ class JaxNetwork:
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
+        self._last = self._forward, (self._trained[0], batch)
         outputs: tuple[Any, Any] = self._forward(self._trained[0], batch)
         return outputs
 
     def gradients(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
+        self._last = self._gradients, (self._trained[0], batch)
         gradients: tuple[Any, Any] = self._gradients(self._trained[0], batch)
         return gradients
 
     def train_step(self, batch: Any) -> Any:
         """See Network. The old parameters' memory is given to the new ones."""
+        self._last = self._step, (self._trained, batch)
         self._trained, loss = self._step(self._trained, batch)
         return loss
 
@@ -111,6 +115,7 @@ class JaxNetwork:
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """See Network."""
+        self._last = self._one_step, (self._trained[0], x, state)
         after: tuple[Any, Any] = self._one_step(self._trained[0], x, state)
         return after
 
@@ -136,11 +141,13 @@ class JaxNetwork:
         return {"trace": TRACING.seconds, "compile": COMPILING.seconds}
 
     def memory(self) -> int | None:
-        """Peak bytes on a device since the process began, since JAX cannot reset it; None on the CPU."""
-        if self._device.platform == "cpu":
+        """Bytes of the last call, as XLA has planned it; None on the CPU.
+
+        JAX keeps a peak too, but of the whole life of the process: it cannot be reset.
+        """
+        if self._device.platform == "cpu" or self._last is None:
             return None
-        statistics = self._device.memory_stats() or {}
-        return statistics.get("peak_bytes_in_use")
+        return planned_bytes(*self._last)
 
     def _place_own(self, value: np.ndarray) -> Any:
         return self._place(value, self._dtype)
@@ -148,6 +155,15 @@ class JaxNetwork:
     def _place(self, value: np.ndarray, dtype: str) -> Any:
         # a copy of our own: on the CPU JAX may otherwise keep reading the caller's memory
         return jax.device_put(np.array(value, dtype=dtype, order="C"), self._device)
+
+
+def planned_bytes(jitted: Any, arguments: tuple[Any, ...]) -> int:
+    """Arguments, results and scratch of a compiled function; what it may reuse counts once."""
+    shape: Any = jax.ShapeDtypeStruct
+    shapes = jax.tree.map(lambda value: shape(value.shape, value.dtype), arguments)
+    plan = jitted.lower(*shapes).compile().memory_analysis()
+    parts = (plan.argument_size_in_bytes, plan.output_size_in_bytes, plan.temp_size_in_bytes)
+    return int(sum(parts) - plan.alias_size_in_bytes)
 
 
 def _outputs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import jax
@@ -9,6 +10,8 @@ import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rnnbench_jax.clocks import TRACE, CompileClock
+from rnnbench_jax.network import planned_bytes
 
 from rnnbench.contracts import NetworkSpec, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
@@ -124,3 +127,46 @@ def test_memory_of_the_caller_is_never_shared(network, cells):
 
 def test_a_host_has_no_device_memory(network):
     assert network.memory() is None
+
+
+def test_device_memory_is_that_of_the_call_and_not_of_the_process(network, cells):
+    small, large = (network.put(probe_batch(cells["elman"], SPEC, length, 4)) for length in (6, 600))
+    planned = {}
+    for name, data in (("large", large), ("small", small)):
+        network.gradients(data)
+        planned[name] = planned_bytes(*network._last)
+    inputs = 600 * 4 * 3 * 8
+    assert planned["large"] > inputs + planned["small"]
+    assert planned["small"] < inputs
+    # training gives the memory of the old parameters to the new ones, and still can be asked
+    network.train_step(small)
+    assert planned_bytes(*network._last) < inputs
+
+
+def test_a_trace_within_a_trace_counts_once(monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr("rnnbench_jax.clocks.time.perf_counter", lambda: now[0])
+    clock = CompileClock(TRACE)
+    clock.note(TRACE[0], 1.0)  # from 9 to 10
+    now[0] = 12.0
+    clock.note(TRACE[0], 4.0)  # from 8 to 12: the one before was a part of it
+    clock.note("/jax/another", 9.0)
+    now[0] = 14.0
+    clock.note(TRACE[1], 2.0)
+    assert clock.seconds == pytest.approx(6.0)
+
+
+def test_the_first_call_is_trace_and_compilation_and_the_second_neither(network, cells):
+    data = network.put(probe_batch(cells["elman"], SPEC, 6, 4))
+    times = [network.compile_times()]
+    start = time.perf_counter()
+    network.sync(network.gradients(data))
+    first_s = time.perf_counter() - start
+    times.append(network.compile_times())
+    network.sync(network.gradients(data))
+    times.append(network.compile_times())
+    trace_s, compile_s = (times[1][part] - times[0][part] for part in ("trace", "compile"))
+    assert trace_s > 0
+    assert compile_s > 0
+    assert 0.5 * first_s < trace_s + compile_s <= first_s
+    assert times[2] == times[1]

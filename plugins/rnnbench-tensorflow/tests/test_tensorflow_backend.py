@@ -75,6 +75,19 @@ def test_compiled_is_the_reference(sessions, cell, dtype):
     assert step_parity_of(sessions[dtype], CELLS[cell], spec, "compiled", dtype).passed
 
 
+def test_tracing_is_clocked_once_for_each_shape(sessions):
+    network, _ = network_of(sessions["float32"], SMALL)
+    assert network.compile_times() == {"trace": 0.0}
+    data = network.put(probe_batch(CELLS["lstm"], SMALL, 5, 2))
+    network.forward(data)
+    traced = network.compile_times()
+    assert traced["trace"] > 0
+    network.forward(data)
+    assert network.compile_times() == traced
+    network.forward(network.put(probe_batch(CELLS["lstm"], SMALL, 6, 2)))
+    assert network.compile_times()["trace"] > traced["trace"]
+
+
 def test_compiled_runs_under_xla(sessions):
     network, _ = network_of(sessions["float32"], SMALL, implementation="compiled")
     assert network.path == "the cell's step, XLA, tf.while_loop"

@@ -163,6 +163,7 @@ def test_throughput_share_of_the_peak_and_break_even_are_derived() -> None:
     row = derived_of(first_s=9.0, call_s=0.5)
     assert row["forward_sequences_per_s"] == pytest.approx(row["batch"] / 0.5)
     assert row["forward_steps_per_s"] == pytest.approx(row["batch"] * row["length"] / 0.5)
+    assert row["forward_flops"] == 4_000_000
     assert row["forward_flops_per_s"] == pytest.approx(8e6)
     assert row["forward_peak_share"] == pytest.approx(0.5)
     assert row["stream_steps_per_s"] == pytest.approx(1000)

@@ -13,7 +13,7 @@ Derived = dict[str, float | None]
 Medians = Mapping[tuple[str, Measure], float]
 """(case key, phase) -> seconds of a call."""
 
-COLUMNS = ("sequences_per_s", "steps_per_s", "flops_per_s", "peak_share", "break_even_calls")
+COLUMNS = ("sequences_per_s", "steps_per_s", "flops", "flops_per_s", "peak_share", "break_even_calls")
 """Of each timed phase, prefixed with its name; ``stream`` has no sequences."""
 
 
@@ -69,6 +69,7 @@ def _rates(
             yield phase, "sequences_per_s", sequences / call_s
         yield phase, "steps_per_s", steps / call_s
         if phase in record.flops:
+            yield phase, "flops", record.flops[phase]
             flops_per_s = record.flops[phase] / call_s
             yield phase, "flops_per_s", flops_per_s
             peak = peaks.get((case.backend, case.env, case.device, case.dtype, case.threads))

@@ -12,6 +12,11 @@ from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Batch, Cell, NetworkSpec
 from rnnbench.errors import Unsupported
 
+NO_STREAM = (
+    "stream: a network of both directions needs the whole sequence before its first output. "
+    "Measure it without stream, or with bidirectional none"
+)
+
 
 def split_steps(cell: Cell, spec: NetworkSpec, batch: Batch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """On the host, of any dtype: inputs with time first, (T,B,I) or (T,B), and every initial state (B,...).
@@ -19,10 +24,7 @@ def split_steps(cell: Cell, spec: NetworkSpec, batch: Batch) -> tuple[np.ndarray
     Raises ``Unsupported`` where a direction runs backward.
     """
     if spec.bidirectional != "none":
-        raise Unsupported(
-            f"stream: a network of both directions ({spec.bidirectional}) needs the whole sequence before "
-            "its first output. Measure it without stream, or with bidirectional none"
-        )
+        raise Unsupported(NO_STREAM)
     inputs = np.swapaxes(batch.inputs, 0, 1)
     shapes = state_shapes(cell, spec)
     state = {name: np.zeros((inputs.shape[1], *shape)) for name, shape in shapes.items()}

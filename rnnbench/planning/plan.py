@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any, NamedTuple
 
+from rnnbench.cells.streaming import NO_STREAM
 from rnnbench.contracts import Task
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.offers import Offers, offers_of
@@ -197,7 +198,10 @@ def _expand(suite: Suite, values: Values, providers: Mapping[str, Provider]) -> 
                     train=suite.train,
                     measure=suite.measure,
                 )
-                yield Refused(case, it.status, it.reason)
+                if it.status == "ok" and "stream" in case.measure and case.bidirectional != "none":
+                    yield Refused(case, "unsupported", NO_STREAM)
+                else:
+                    yield Refused(case, it.status, it.reason)
 
 
 def _provided(

@@ -47,7 +47,7 @@ from rnnbench.doctor.selftest import (
     self_test,
     summarise,
 )
-from rnnbench.doctor.selftest_plugin import EVERY, Repeating, SelfTest
+from rnnbench.doctor.selftest_plugin import EVERY, Longer, SelfTest
 from rnnbench.measuring.limits import Limits
 from rnnbench.measuring.machine import Machine
 from rnnbench.numpy_ops import NumpyOps
@@ -312,7 +312,7 @@ def test_the_slower_one_takes_5_percent_more_steps_to_the_same_result(cell: Any)
     found = {}
     for every in (EVERY, sys.maxsize):
         calls.clear()
-        counted: Any = Repeating(Counted(), every)
+        counted: Any = Longer(Counted(), every)
         y, state = network_outputs(NumpyOps(), counted, spec, parameters, inputs, None, None)
         found[len(calls)] = (y, *state.values())
     assert list(found) == [105, 100]

@@ -19,25 +19,35 @@ from rnnbench.plugins import discover
 
 NAME = "selftest"
 EVERY = 20
-"""One step in so many is computed twice: 5 % more time steps."""
+"""For so many time steps there is one more: 5 % more time steps."""
 NEVER = sys.maxsize
 
 
-class Repeating:
-    """A cell that computes every n-th time step twice and drops one of the results."""
+class Longer:
+    """A cell before whose sequences T / ``every`` more time steps are taken, and what they compute dropped.
+
+    They cost all that a time step costs, the loop's own work and the input's product included. For networks
+    that are read at the end and have no lengths: the outputs of the additional steps come first.
+    """
 
     def __init__(self, cell: Cell, every: int) -> None:
-        self._cell, self._every, self._count = cell, every, 0
+        self._cell, self._every, self._ahead = cell, every, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cell, name)
 
+    def project(self, ops: Ops, p: Arrays, x: Array) -> dict[str, Array]:
+        """That of the cell, of x (T,B,I) behind its own first steps."""
+        self._ahead = x.shape[0] // self._every
+        return dict(self._cell.project(ops, p, ops.concat([x[: self._ahead], x], 0) if self._ahead else x))
+
     def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
-        """That of the cell."""
-        self._count += 1
-        if self._count % self._every == 0:
-            self._cell.step(ops, p, u, state)
-        return self._cell.step(ops, p, u, state)
+        """That of the cell; an additional one leaves the state as it was."""
+        new, y = self._cell.step(ops, p, u, state)
+        if self._ahead == 0:
+            return new, y
+        self._ahead -= 1
+        return dict(state), y
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +67,11 @@ class SelfTest:
         backends = discover().backends
         if "numpy" not in backends:
             raise Unavailable("the self-test needs the NumPy backend: pip install rnnbench-numpy")
-        repeating: Any = {name: Repeating(cell, self.every) for name, cell in cells.items()}
-        return backends["numpy"].open(settings, repeating)
+        longer: Any = {name: Longer(cell, self.every) for name, cell in cells.items()}
+        return backends["numpy"].open(settings, longer)
 
 
 @hookimpl
 def rnnbench_backends() -> Sequence[Backend]:
-    """Every time step once."""
+    """No additional time step."""
     return [SelfTest()]

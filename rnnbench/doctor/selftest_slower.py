@@ -1,4 +1,4 @@
-"""The plugin of the slower side of the self-test: every 20th time step is computed twice."""
+"""The plugin of the slower side of the self-test: one more time step for every twenty."""
 
 from __future__ import annotations
 

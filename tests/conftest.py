@@ -18,6 +18,10 @@ from rnnbench.cli import main
 settings.register_profile("rnnbench", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("rnnbench")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell's background job ignores Ctrl-C, and so would every process that a test interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 Invoke = Callable[..., tuple[int, str, str]]
 
 

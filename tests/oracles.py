@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pytest
 
 from rnnbench.contracts import Batch, Cell, NetworkSpec
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 
 I, H = 3, 5  # noqa: E741 - the field's names
+
+
+def keras_on_one_thread() -> Any:
+    """Keras on TensorFlow; skips where it is not installed.
+
+    TensorFlow keeps its thread counts once it computes, and its backend's tests may follow in this process.
+    """
+    tensorflow = pytest.importorskip("tensorflow")
+    threading = tensorflow.config.threading
+    if threading.get_intra_op_parallelism_threads() != 1:
+        threading.set_intra_op_parallelism_threads(1)
+    if threading.get_inter_op_parallelism_threads() != 1:
+        threading.set_inter_op_parallelism_threads(1)
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras was imported with another backend")
+    return keras
 
 
 def bare_layers(cell: Cell, *, layers: int = 1, both: bool = False, lengths: bool = False) -> NetworkSpec:

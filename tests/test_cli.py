@@ -336,7 +336,7 @@ def test_bench_saves_the_suite_that_it_is(
 ) -> None:
     seen = []
 
-    def measured(plan: object, plugins: object, request: object, **rest: object) -> int:
+    def measured(plan: object, *given: object, **rest: object) -> int:
         seen.append((plan, rest))
         return 0
 

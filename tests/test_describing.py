@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from oracles import keras_on_one_thread
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Cell, NetworkSpec
@@ -93,7 +94,7 @@ def test_torch_counts_as_it_is_said_to(name: str, both: bool, layers: int) -> No
 @pytest.mark.framework
 @pytest.mark.slow
 def test_keras_counts_as_it_is_said_to() -> None:
-    keras = pytest.importorskip("keras")
+    keras = keras_on_one_thread()
     layer = keras.layers.GRU(128)
     layer.build((None, None, 64))
     assert own_count("gru", replace(TEXT, cell="gru"), "keras") == layer.count_params()

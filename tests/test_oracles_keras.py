@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import pytest
-from oracles import H, bare_layers, gates_side_by_side, probe
+from oracles import H, bare_layers, gates_side_by_side, keras_on_one_thread, probe
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Cell
@@ -27,18 +26,7 @@ KERAS_ACTIVATIONS = {"elman": "tanh", "elman_relu": "relu", "elman_sigmoid": "si
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    tensorflow = pytest.importorskip("tensorflow")
-    # TensorFlow keeps its thread counts once it computes, and its backend's tests may follow in this process
-    threading = tensorflow.config.threading
-    if threading.get_intra_op_parallelism_threads() != 1:
-        threading.set_intra_op_parallelism_threads(1)
-    if threading.get_inter_op_parallelism_threads() != 1:
-        threading.set_inter_op_parallelism_threads(1)
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    keras = pytest.importorskip("keras")
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("Keras was imported with another backend")
-    return keras
+    return keras_on_one_thread()
 
 
 def keras_layer(keras: Any, cell: Cell) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,9 @@ def project_folders(root: Path, search: Sequence[str] | None = None) -> tuple[st
     the project, then ``src`` and the root itself. A virtual environment inside the project is none of them.
     """
     found: dict[str, None] = {}
-    own = Path(sys.prefix).resolve()
     for entry in (*sys.path, *_editable()) if search is None else search:
         path = Path(entry).resolve()
-        if path.is_relative_to(root) and not path.is_relative_to(own) and "site-packages" not in path.parts:
+        if path.is_relative_to(root) and not installed(path):
             found[path.relative_to(root).as_posix()] = None
     return tuple({**found, "src": None, ".": None})
 
@@ -55,18 +55,34 @@ def lay_over(
 def imported_from(environment: Environment) -> Iterator[None]:
     """This process imports what that environment would; at the end it forgets what came from there.
 
-    Cells and tasks of a project are needed here too, for the reference and the data.
+    Cells and tasks of a project are needed here too, for the reference and the data. What was imported
+    before is kept, and so is what is installed: a virtual environment often lies in the project.
     """
-    before = list(sys.path)
+    before, had = list(sys.path), set(sys.modules)
     sys.path[:0] = environment.paths
     try:
         yield
     finally:
         sys.path[:] = before
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and any(Path(file).is_relative_to(path) for path in environment.paths):
+        for name in set(sys.modules) - had:
+            file = getattr(sys.modules[name], "__file__", None)
+            # an extension module cannot be loaded twice: what both sides share must stay
+            if file and not installed(Path(file)) and _is_below(Path(file), environment.paths):
                 del sys.modules[name]
+
+
+def installed(path: Path) -> bool:
+    """Whether a path is of an interpreter's installation, wherever that lies, and so of no revision."""
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    # the prefix of a system's own Python is /usr, where a container may well have the project too
+    own = {sys.prefix} if sys.prefix != sys.base_prefix else set()
+    own |= {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
+    return _is_below(path, (*own, *(Path(folder).resolve() for folder in own)))
+
+
+def _is_below(path: Path, folders: Iterable[str | Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _files(root: Path, checkout: Path, files: Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,38 @@
+"""What a side imports: the project's own code from its checkout, all else as it is installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnbench.ci.overlay import imported_from, project_folders
+from rnnbench.measuring.launch import Environment
+
+
+def module(folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.py").write_text("")
+
+
+def test_a_virtual_environment_inside_the_project_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / ".venv" / "lib" / "python3" / "site-packages"
+    own = tmp_path / ".venv" / "lib" / "python3"
+    module(packages, "overlay_before")
+    module(packages, "overlay_during")
+    module(own, "overlay_own")
+    module(tmp_path, "overlay_early")
+    module(tmp_path, "overlay_mine")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(packages), str(own), str(tmp_path)])
+    assert project_folders(tmp_path) == (".", "src")
+    early = [__import__("overlay_before"), __import__("overlay_early")]
+    with imported_from(Environment("head", paths=(str(tmp_path),))):
+        late = [__import__(f"overlay_{name}") for name in ("during", "own", "mine")]
+    kept = [name for name in ("before", "early", "during", "own", "mine") if f"overlay_{name}" in sys.modules]
+    assert kept == ["before", "early", "during", "own"]
+    for each in (*early, *late):
+        sys.modules.pop(each.__name__, None)

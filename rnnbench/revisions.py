@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,5 +108,24 @@ def checked_out(root: Path, commit: str, name: str) -> Iterator[Path]:
             raise RnnbenchError(f"{commit[:12]} could not be checked out: {said}")
         yield above / name
     finally:
-        shutil.rmtree(above, ignore_errors=True)
-        git(root, "worktree", "prune")
+        try:
+            _forget(root, above / name)
+        finally:
+            shutil.rmtree(above, ignore_errors=True)
+
+
+def _forget(root: Path, worktree: Path) -> None:
+    """Take one worktree out of git's list, whatever state it is in.
+
+    ``git worktree prune`` would take out the user's too whose folder is away just now, on a disk that is
+    not mounted; and it leaves one whose making was interrupted, for that is locked.
+    """
+    with suppress(OSError, subprocess.TimeoutExpired):
+        if git(root, "worktree", "remove", "--force", "--force", str(worktree)).returncode == 0:
+            return
+        # git refuses one that is only half made
+        common = git(root, "rev-parse", "--git-common-dir").stdout.rstrip("\n")
+        for told in (root / common / "worktrees").glob("*/gitdir"):
+            # a path, which git may be set to note relative to this file
+            if (told.parent / told.read_text(errors="replace").rstrip("\n")).resolve() == worktree / ".git":
+                shutil.rmtree(told.parent, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from rnnbench.errors import RequestError
 from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
 from rnnbench.results.reading import read
-from rnnbench.revisions import checked_out, resolve
+from rnnbench.revisions import checked_out, git, resolve
 from rnnbench.suite.loading import parse_suite
 from rnnbench.suite.overrides import Overrides, override
 
@@ -196,6 +197,30 @@ def test_a_checkout_is_gone_however_it_ends(project: Project) -> None:
         raise KeyboardInterrupt
     assert leftovers() == before
     assert project.worktrees() == 1
+
+
+def test_a_worktree_of_the_user_that_is_away_just_now_stays_known(project: Project, tmp_path: Path) -> None:
+    project.git("worktree", "add", "--detach", str(tmp_path / "mine"))
+    (tmp_path / "mine").rename(tmp_path / "away")
+    with checked_out(project.folder, "main", "base"):
+        assert project.worktrees() == 3
+    assert project.worktrees() == 2
+    (tmp_path / "away").rename(tmp_path / "mine")
+    assert git(tmp_path / "mine", "status").returncode == 0
+
+
+@pytest.mark.parametrize("spoil", [".git/worktrees/base/HEAD", ""], ids=["half made", "folder gone"])
+def test_a_checkout_whose_making_was_interrupted_leaves_nothing(project: Project, spoil: str) -> None:
+    before = leftovers()
+    with checked_out(project.folder, "main", "base") as folder:
+        (project.folder / ".git/worktrees/base/locked").write_text("initializing")
+        (folder / ".git").unlink()
+        if spoil:
+            (project.folder / spoil).unlink()
+        else:
+            shutil.rmtree(folder)
+    assert not (project.folder / ".git/worktrees/base").exists()
+    assert leftovers() == before
 
 
 def test_what_is_imported_from_the_project_comes_from_the_checkout(project: Project, tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ def judge(ratio: Interval, regression: float, improvement: float, unchanged: flo
 
     ``regression``: its lower bound is above 1 + regression. ``improvement``: its upper bound is below
     1 / (1 + improvement). ``unchanged``: its upper bound is below 1 + unchanged. Otherwise, and where its
-    bounds are missing or too wide to be of use, ``inconclusive``.
+    bounds are missing, ``inconclusive``.
     """
-    if ratio.low is None or ratio.high is None or not ratio.usable:
+    if ratio.low is None or ratio.high is None:
         return "inconclusive"
     if ratio.low > 1 + regression:
         return "regression"

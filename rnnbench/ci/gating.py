@@ -138,7 +138,7 @@ def measure(
         found = confirm(found, run(_only(planned, keys), folder / AGAIN, True))
     else:
         found = replace(found, confirmed=True)
-    if all(row.verdict == "incomparable" for row in found.rows) and not found.newly_failing:
+    if not found.comparable:
         # that the base fails is no proof that the head is as fast: a gate that measured nothing must not pass
         reasons = (each.reason for each in (*found.newly_ok, *found.still_failing, *found.vanished))
         said = (_NOTHING, *dict.fromkeys(reason for reason in reasons if reason))

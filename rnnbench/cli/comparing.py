@@ -177,6 +177,8 @@ def _between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[
         if chosen_head is None:
             message = f'no other run of suite "{run.suite}" in {RESULTS}. Name HEAD.'
             raise RequestError(message, where=base)
+        if chosen_head[1].started < run.started:
+            raise RequestError("is the newest run of its suite. Name HEAD, or an older run.", where=base)
     assert chosen_head is not None  # a place without runs is refused when it is located
     head_folder, head_run = chosen_head
     found_base = newest(bases, head_run.suite, but=head_folder) or newest(bases, but=head_folder)

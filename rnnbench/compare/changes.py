@@ -20,13 +20,14 @@ class Changes:
     newly_failing: list[Change] = field(default_factory=list)
     newly_ok: list[Change] = field(default_factory=list)
     still_failing: list[Change] = field(default_factory=list)
+    unmeasured: list[Change] = field(default_factory=list)
 
 
 def find_changes(pairing: Pairing, base: Mapping[str, Times], head: Mapping[str, Times]) -> Changes:
     """All changes of a pairing; ``base`` and ``head`` are the times of each side, by case key.
 
-    A case that was ok and is skipped or unsupported now has vanished: nothing was measured. So has a phase,
-    the memory or the score that only the base has of a case that is ok on both sides.
+    A case that was ok and is skipped or unsupported now has vanished: nothing was measured. So has a phase
+    or the score that only the base has of a case that is ok on both sides.
     """
     changes = Changes()
     changes.vanished += [Change(each.case, each.status, "", each.reason) for each in pairing.only_base]
@@ -51,13 +52,13 @@ def find_changes(pairing: Pairing, base: Mapping[str, Times], head: Mapping[str,
             changes.vanished.append(change)
         elif then in FAILED:
             changes.still_failing.append(change)
+        else:
+            changes.unmeasured.append(change)
     return changes
 
 
 def _measured(record: Record, times: Mapping[str, Times]) -> set[str]:
     found: set[str] = set(times.get(key_of(record.case), ()))
-    if "host_peak_bytes" in record.memory or "device_peak_bytes" in record.memory:
-        found.add("memory")
     if record.score is not None:
         found.add("score")
     return found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnbench.compare.changes import find_changes
 from rnnbench.compare.fingerprints import unlike_runs, unlike_workers
-from rnnbench.compare.outcome import Comparison, Row, Side
+from rnnbench.compare.outcome import Change, Comparison, Row, Side
 from rnnbench.compare.pairing import PAIRED, Pair, Pairing, key_of, pair_axis, pair_runs
 from rnnbench.compare.spreads import Spreads, spreads_of
-from rnnbench.compare.verdicts import Mode, Timed, Times, count_rows, score_row, time_rows
+from rnnbench.compare.verdicts import Mode, Timed, Times, count_rows, missing_rows, score_row, time_rows
 from rnnbench.records import Case, Measure, Run
 from rnnbench.results.doubts import is_followed
 from rnnbench.results.reading import RunResults
@@ -71,13 +72,13 @@ def compare_runs(
         "stored",
         thresholds or head.run.thresholds,
         True,
-        spreads_of([run for run in history if not unlike_runs(run.run, head.run)]),
+        spreads_of([run for run in history if not unlike_runs(run.run, head.run)], head),
         (lambda pair: ()) if force else unlike,
         scored,
     )
     found = _compare(pair_runs(base.records, head.records), by_case(base), by_case(head), terms)
     assumed = [row.bound for row in found.rows if row.kind == "time" and not row.text]
-    notes = (_assumed(assumed),) if assumed else ()
+    notes = (*found.notes, _assumed(assumed)) if assumed else found.notes
     return replace(found, base=_side(base.run), head=_side(head.run), forced=force, notes=notes)
 
 
@@ -148,6 +149,7 @@ def _compare(
         newly_failing=tuple(changes.newly_failing),
         newly_ok=tuple(changes.newly_ok),
         still_failing=tuple(changes.still_failing),
+        notes=tuple(_unmeasured(changes.unmeasured)),
     )
 
 
@@ -164,12 +166,19 @@ def _rows(pair: Pair, base: Mapping[str, Times], head: Mapping[str, Times], term
     yield from time_rows(pair, then, now, terms.mode, bounds, terms.spreads.get(key, {}))
     if terms.mode != "apart":
         yield from count_rows(pair, bounds, exactly=terms.exactly)
+        yield from missing_rows(pair, then, now, exactly=terms.exactly)
     if terms.scored(pair):
         assert pair.base.score is not None
         assert pair.head.score is not None
         row = score_row(pair, pair.base.score, pair.head.score, bounds, judged=terms.mode != "apart")
         if row is not None:
             yield row
+
+
+def _unmeasured(changes: Sequence[Change]) -> Iterator[str]:
+    """A sentence for each reason why cases were measured on neither side."""
+    for reason, count in Counter(f"{change.head}: {change.reason}" for change in changes).items():
+        yield f"{count} {'case was' if count == 1 else 'cases were'} measured on neither side: {reason}"
 
 
 def _without_partners(found: Comparison, axis: str) -> Comparison:

@@ -124,11 +124,13 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether anything was compared: one row that is not ``incomparable``, or one case that fails now.
+        """Whether anything that was measured was compared, or a case fails now.
 
-        That a case failed in the base is no proof that it is as fast as it was.
+        That a case failed in the base is no proof that it is as fast as it was, nor is that networks have
+        as many parameters as before.
         """
-        return bool(self.newly_failing) or any(row.verdict != "incomparable" for row in self.rows)
+        compared = any(row.verdict != "incomparable" and row.kind != "count" for row in self.rows)
+        return compared or bool(self.newly_failing)
 
     def count(self, verdict: Verdict) -> int:
         """Rows of a verdict."""
@@ -161,22 +163,22 @@ def confirm(first: Comparison, again: Comparison) -> Comparison:
     """``first``, its flagged times and memory kept only where ``again``, of fresh processes, flags them too.
 
     A row that is flagged both times has the second measurement's numbers: the first was chosen for being
-    large. One that is not is ``unchanged`` where the second says so, else ``inconclusive``. Memory that was
-    not measured again is kept, and so is every other row. A case that fails the second time is newly failing.
+    large. One that is not is ``unchanged`` where the second says so, else ``inconclusive``. Every other row
+    is kept. A case that fails the second time is newly failing, and one that was not measured has vanished.
     """
     found: Mapping[tuple[str, ...], Row] = {row.key: row for row in again.rows}
     flagged = {row.key for row in first.flagged}
     rows = tuple(_confirmed(row, found.get(row.key)) if row.key in flagged else row for row in first.rows)
     known = {change.case for change in first.newly_failing}
     failing = (*first.newly_failing, *(each for each in again.newly_failing if each.case not in known))
+    gone = {(change.case, change.what) for change in first.vanished}
+    vanished = (*first.vanished, *(each for each in again.vanished if (each.case, each.what) not in gone))
     notes = tuple(dict.fromkeys((*first.notes, *again.notes)))
-    return replace(first, rows=rows, newly_failing=failing, notes=notes, confirmed=True)
+    return replace(first, rows=rows, vanished=vanished, newly_failing=failing, notes=notes, confirmed=True)
 
 
 def _confirmed(row: Row, again: Row | None) -> Row:
     if again is None or again.verdict == "incomparable":
-        if row.kind == "memory":
-            return row
         return replace(row, verdict="inconclusive", text=f"{row.verdict} once, not measured again")
     if again.verdict == row.verdict:
         return replace(again, text="found again by fresh processes")

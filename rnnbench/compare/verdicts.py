@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rnnbench.compare.outcome import FLAGGED, Row, Verdict
+from rnnbench.compare.outcome import FLAGGED, Kind, Row, Verdict
 from rnnbench.compare.pairing import Pair
 from rnnbench.judging import detectable, gain, judge, judge_gain
 from rnnbench.records import TIMED, Measure, Score
-from rnnbench.results.doubts import is_cut_short
+from rnnbench.results.doubts import drifting, is_cut_short
 from rnnbench.stats import Interval, Samples, Summary, quotient, ratio
 from rnnbench.thresholds import Bounds
 
@@ -29,6 +29,7 @@ class Timed:
 
 Times = Mapping[Measure, Timed]
 COUNTS = ("parameters", "compilations")
+MEMORY = ("host_peak_bytes", "device_peak_bytes")
 MEMORY_FLOOR_BYTES = 1 << 20
 """Resident memory comes in pages and arenas: less than this is nobody's doing."""
 
@@ -69,7 +70,7 @@ def count_rows(pair: Pair, bounds: Bounds, *, exactly: bool) -> Iterator[Row]:
         yield _row(pair, "count", name, _direction(then, now), then, now, 0.0)
     if not exactly:
         return
-    for name in ("host_peak_bytes", "device_peak_bytes"):
+    for name in MEMORY:
         if name not in pair.base.memory or name not in pair.head.memory:
             continue
         then, now = pair.base.memory[name], pair.head.memory[name]
@@ -77,6 +78,26 @@ def count_rows(pair: Pair, bounds: Bounds, *, exactly: bool) -> Iterator[Row]:
         within = max(then, now) <= (1 + bounds.peak_bytes) * min(then, now)
         verdict: Verdict = "unchanged" if small or within else _direction(then, now)
         yield _row(pair, "memory", name, verdict, then, now, bounds.peak_bytes)
+
+
+def missing_rows(pair: Pair, base: Times, head: Times, *, exactly: bool) -> Iterator[Row]:
+    """A row for everything that the case asks for and neither side has, and for memory that only one has.
+
+    ``exactly``: memory is compared at all. A score or a phase that only one side has, has vanished or is new.
+    """
+    for what in pair.head.case.measure:
+        if what in TIMED:
+            if what not in base and what not in head:
+                yield _missing(pair, "time", what, "incomparable", "measured on neither side")
+        elif what == "score":
+            if pair.base.score is None and pair.head.score is None:
+                yield _missing(pair, "score", what, "incomparable", "measured on neither side")
+        elif exactly:
+            sides = [any(name in each.memory for name in MEMORY) for each in (pair.base, pair.head)]
+            if not any(sides):
+                yield _missing(pair, "memory", what, "incomparable", "measured on neither side")
+            elif not all(sides):
+                yield _missing(pair, "memory", what, "inconclusive", "one side's peak is not known")
 
 
 def score_row(pair: Pair, base: Score, head: Score, bounds: Bounds, *, judged: bool = True) -> Row | None:
@@ -129,6 +150,10 @@ def _time_row(
         elif verdict == "unchanged":
             bound = max(bounds.unchanged, bounds.regression)
         text = _why(found) if verdict == "inconclusive" else ""
+        change = drifting(_by_round(head.samples, base.samples))
+        if change is not None:
+            text = f"drift: the ratio changes by {change:+.0%} over the rounds"
+            verdict = verdict if verdict == "regression" else "inconclusive"
     elif mode == "stored":
         spread = spread or Spread(bounds.stored)
         bound, least, text = spread.share, spread.share, spread.text
@@ -140,6 +165,19 @@ def _time_row(
         pair.base.case, pair.head.case, "time", phase, verdict, base.summary.seconds, head.summary.seconds,
         found, bound=bound, detectable=least, text=text,
     )  # fmt: skip
+
+
+def _by_round(ours: Samples, theirs: Samples) -> Samples:
+    """Ours ÷ theirs of every round that both have: what drifts on both sides is no drift of the ratio."""
+    return {
+        process: {at: rounds[at] / theirs[process][at] for at in rounds.keys() & theirs[process].keys()}
+        for process, rounds in ours.items()
+        if process in theirs
+    }
+
+
+def _missing(pair: Pair, kind: Kind, what: str, verdict: Verdict, text: str) -> Row:
+    return Row(pair.base.case, pair.head.case, kind, what, verdict, text=text)
 
 
 def _why(found: Interval) -> str:

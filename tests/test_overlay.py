@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.ci.overlay import imported_from, project_folders
+from rnnbench.ci.overlay import imported_from, lay_over, project_folders
 from rnnbench.measuring.launch import Environment
 
 
@@ -36,3 +36,15 @@ def test_a_virtual_environment_inside_the_project_is_left_alone(
     assert kept == ["before", "early", "during", "own"]
     for each in (*early, *late):
         sys.modules.pop(each.__name__, None)
+
+
+def test_a_plugin_file_that_is_a_link_out_of_the_project_is_the_checkouts(tmp_path: Path) -> None:
+    root, checkout = tmp_path / "root", tmp_path / "checkout"
+    module(checkout, "plugin")
+    module(tmp_path / "shared", "plugin")
+    root.mkdir()
+    (root / "plugin.py").symlink_to(tmp_path / "shared" / "plugin.py")
+    (tmp_path / "link").symlink_to(root)
+    files = [str(root / "plugin.py"), str(tmp_path / "link" / "plugin.py"), str(tmp_path / "shared/plugin.py")]
+    laid = lay_over("base", root, checkout, (".",), files, revision={})
+    assert laid.plugin_files == (*[str(checkout / "plugin.py")] * 2, files[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -87,7 +88,10 @@ def _is_below(path: Path, folders: Iterable[str | Path]) -> bool:
 
 def _files(root: Path, checkout: Path, files: Iterable[str]) -> Iterator[str]:
     for file in files:
-        path = Path(file).resolve()
+        # not where a link leads: that one revision has a link there is a part of it
+        path = Path(os.path.abspath(file))
+        if not path.is_relative_to(root):
+            path = path.parent.resolve() / path.name  # the project may be reached by a link above it
         if not path.is_relative_to(root):
             yield str(path)
         elif (checkout / path.relative_to(root)).exists():

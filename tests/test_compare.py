@@ -221,7 +221,30 @@ def test_a_phase_that_was_measured_and_is_no_longer_has_vanished() -> None:
     assert [change.what for change in found.vanished] == ["forward"]
     assert found.exit_code() == 5
     without = results(synthetic.record(TORCH, memory={}), times={TORCH: 0.01})
-    assert [change.what for change in compare_runs(one(), without).vanished] == ["memory"]
+    found = compare_runs(one(), without)
+    assert found.vanished == ()  # a peak is unknown now and then, and that is no vanished case
+    assert [(row.verdict, row.text) for row in found.rows if row.kind == "memory"] == [
+        ("inconclusive", "one side's peak is not known")
+    ]
+
+
+def test_what_was_asked_for_and_measured_on_neither_side_is_no_pass() -> None:
+    bare = results(synthetic.record(TORCH, memory={}))
+    found = compare_runs(bare, bare)
+    assert {(row.kind, row.verdict) for row in found.rows if row.kind != "count"} == {
+        ("time", "incomparable"),
+        ("memory", "incomparable"),
+    }
+    assert any(row.kind == "count" and row.verdict == "unchanged" for row in found.rows)
+    assert not found.comparable
+    assert found.exit_code() == 5
+
+
+def test_cases_that_both_sides_skipped_are_said() -> None:
+    skipped = replace(one(), records=(*one().records, synthetic.record(GRU, "skipped", reason="no torch")))
+    found = compare_runs(skipped, skipped)
+    assert found.notes[0] == "1 case was measured on neither side: skipped: no torch"
+    assert found.exit_code() == 0
 
 
 @pytest.mark.parametrize("head", [results(), one(case=GRU), one(status="skipped")])

@@ -109,7 +109,7 @@ def test_confirmation_by_fresh_processes_squares_a_false_alarm() -> None:
         (0.97, 0.9902, "unchanged"),
         (0.90, 1.0499, "unchanged"),
         (0.90, 1.0501, "inconclusive"),
-        (1.02, 30.0, "inconclusive"),
+        (1.02, 30.0, "regression"),
         (None, None, "inconclusive"),
     ],
 )

@@ -79,8 +79,8 @@ def explain_exit(comparison: Comparison, code: int) -> str:
         return "; ".join(part for part in parts if part)
     if code == 3:
         how = "confirmed by fresh processes" if comparison.confirmed else "by one run, measured in turns"
-        timed = any(row.verdict == "regression" and row.kind == "time" for row in comparison.rows)
-        shown = how if timed else "by memory or by counts, which do not vary"
+        kinds = {row.kind for row in comparison.rows if row.verdict == "regression"}
+        shown = "by counts, which do not vary" if kinds == {"count"} else how
         return f"{_number(comparison.count('regression'), 'regression')}, shown {shown}"
     if code == 5:
         if comparison.vanished:

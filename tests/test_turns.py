@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from fakes import FakeFloor, died, station
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnbench.measuring.refusals import Refused
-from rnnbench.measuring.stations import Station
+from rnnbench.measuring.refusals import Refused, WorkerDied
+from rnnbench.measuring.stations import Protocol, Station
 from rnnbench.measuring.turns import (
     Loops,
     balanced_orders,
@@ -235,6 +236,71 @@ def test_rounds_go_on_until_the_process_is_precise() -> None:
     assert counts[0] == 10
     assert 10 <= counts[1] <= 36
     assert counts[2] == 80
+
+
+class SlowFloor(FakeFloor):
+    """A case whose rounds take ``round_s``, and the trial block too."""
+
+    round_s = 0.0
+
+    def ask(self, station: Station, do: str, **request: Any) -> dict[str, Any]:
+        station.used_s += self.round_s
+        if station.used_s > self.protocol.case_limit_s:
+            raise WorkerDied("timeout", "the limit for a case was over")
+        return super().ask(station, do, **request)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "round_s", "rounds"),
+    [(0.0, 1.0, 80), (40.0, 5.0, 41), (40.0, 10.0, 19), (100.0, 15.0, 10), (0.0, 28.0, 10)],
+)
+def test_further_rounds_do_not_bring_a_slow_case_to_its_limit(
+    start_s: float, round_s: float, rounds: int
+) -> None:
+    """Never precise: 80 rounds are wanted. What starting took is left, and time for four rounds."""
+    rng = np.random.default_rng(4)
+    floor = SlowFloor(seconds=lambda backend, loops: 1e-3 * loops * float(np.exp(rng.normal(0, 0.9))))
+    floor.round_s = round_s
+    one, told, loops = station(), Told(), Loops()
+    one.used_s = start_s
+    loops.guess([one], floor.protocol.block_s)
+    living = take_turns(floor, [one], 0, 10, 7, loops, told.keep, told.fail, most=80)  # type: ignore[arg-type]
+    assert told.failed == []
+    assert living == [one]
+    assert len(told.blocks) == rounds
+    assert rounds == 10 or one.used_s + start_s <= 300.0
+
+
+def test_a_dead_case_is_not_waited_for() -> None:
+    """It was noisy until it died; the other, which is alone now, is precise."""
+    rng = np.random.default_rng(6)
+    noise = {"torch": 0.9, "jax": 0.0}
+    floor = FakeFloor(
+        seconds=lambda backend, loops: 1e-3 * loops * float(np.exp(rng.normal(0, noise[backend]))),
+        faults={("torch", "block"): [*[None] * 8, Refused("failed", "no")]},
+    )
+    torch, jax = station("torch"), station("jax")
+    told, loops = Told(), Loops()
+    loops.guess([torch, jax], floor.protocol.block_s)
+    living = take_turns(floor, [torch, jax], 0, 10, 7, loops, told.keep, told.fail, most=80)  # type: ignore[arg-type]
+    assert living == [jax]
+    assert sum(block.case == jax.case.key for block in told.blocks) == 10
+
+
+@pytest.mark.parametrize(
+    ("base_s", "head_s", "steps"),
+    [(1e-5, 1e-5, 2000), (1e-3, 1e-3, 200), (0.0375, 0.0375, 200), (0.075, 0.075, 100), (0.03, 0.15, 50),
+     (20.0, 20.0, 1)],
+)  # fmt: skip
+def test_steps_of_a_stream_leave_half_the_time_limit(base_s: float, head_s: float, steps: int) -> None:
+    """20 rounds in 150 s: 7.5 s a block on the slower side."""
+    base = station(median_s={"stream": base_s}, measure=("stream",), env="base")
+    head = station(median_s={"stream": head_s}, measure=("stream",), env="head")
+    slower = max(base_s, head_s)
+    floor = FakeFloor(seconds=lambda backend, loops: slower * loops, protocol=Protocol(rounds=20))
+    told, loops = Told(), Loops()
+    take_turns(floor, [base, head], 0, 20, 7, loops, told.keep, told.fail)  # type: ignore[arg-type]
+    assert {block.loops for block in told.blocks} == {steps}
 
 
 def test_what_hits_all_sides_alike_costs_no_rounds() -> None:

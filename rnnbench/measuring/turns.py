@@ -26,7 +26,16 @@ SPIN_SHARE = 0.01
 """An idle worker that uses more of a core than this is stopped between its turns."""
 
 LEAST_STEPS = 200
-"""Time steps in a block of ``stream``: a 99th percentile with two steps above it."""
+"""Time steps in a block of ``stream``: a 99th percentile with two steps above it.
+
+Fewer where the rounds would take more than ``ROUNDS_SHARE`` of a case's time limit.
+"""
+
+ROUNDS_SHARE = 0.5
+"""Of a case's time limit; the rest is for building, the first calls, the gate and warm-up."""
+
+SPARE_ROUNDS = 4
+"""Further rounds end while a case has time for so many: a slow one must not be killed over them."""
 
 LEAST_TICKS = 100
 """A block lasts at least so many ticks of the clock that times it."""
@@ -89,17 +98,23 @@ class Loops:
         gone = {_side(case) for case in cases}
         self._known = {key: loops for key, loops in self._known.items() if key[0] not in gone}
 
-    def guess(self, stations: Iterable[Station], block_s: float) -> bool:
-        """From what warm-up has shown of the fastest side; whether there was anything to guess."""
-        guessed: dict[tuple[Case, Measure], int] = {}
+    def guess(self, stations: Iterable[Station], block_s: float, most_block_s: float = math.inf) -> bool:
+        """From what warm-up has shown of the fastest side; whether there was anything to guess.
+
+        ``LEAST_STEPS`` gives way where on the slowest side they would last longer than ``most_block_s``.
+        """
+        sides: dict[tuple[Case, Measure], list[float]] = {}
         for station in stations:
             for phase, median_s in station.median_s.items():
-                key, loops = (_side(station.case), phase), calibrate_loops(median_s, block_s)
+                key = _side(station.case), phase
                 if key not in self._known:
-                    least = LEAST_STEPS if phase == "stream" else 1
-                    guessed[key] = max(least, loops, guessed.get(key, 0))
-        self._known.update(guessed)
-        return bool(guessed)
+                    sides.setdefault(key, []).append(median_s)
+        for key, medians_s in sides.items():
+            loops = calibrate_loops(min(medians_s), block_s)
+            if key[1] == "stream":
+                loops = max(loops, int(min(LEAST_STEPS, most_block_s / max(*medians_s, 1e-9))))
+            self._known[key] = loops
+        return bool(sides)
 
     def lengthen(self, case: Case, phase: Measure, seconds: float, block_s: float) -> None:
         """A trial block of so many ``seconds`` was too short: warm-up was measured in bad company."""
@@ -126,29 +141,74 @@ def take_turns(
 ) -> list[Station]:
     """Measure all stations, started before, in turns; returns those that went through.
 
-    ``rounds`` are run; with ``most`` further ones until the times of this process are precise. Where loops
-    have to be calibrated, a round goes before that is not kept. A block in which something was compiled is
-    not kept. A case whose worker dies is reported by ``failed``; the other cases of that worker are started
-    again and go on.
+    ``rounds`` are run; with ``most`` further ones until the times of this process are precise, or a case
+    comes near its time limit. Where loops have to be calibrated, a round goes before that is not kept. A
+    block in which something was compiled is not kept. A case whose worker dies is reported by ``failed``;
+    the other cases of that worker are started again and go on.
     """
     living = list(stations)
     rng = np.random.default_rng([seed, process])
     for station in living:
         _rest(floor, station)
     block_s = least_block_s(floor.protocol.block_s)
-    if loops.guess(living, block_s):
+    if loops.guess(living, block_s, ROUNDS_SHARE * floor.protocol.case_limit_s / max(1, rounds)):
         trial = list(range(len(living)))
         for station, block in _round(floor, living, trial, process, 0, loops, failed):
             loops.lengthen(station.case, block.phase, block.seconds, block_s)
     times: dict[tuple[str, Measure], dict[int, float]] = {}
-    size = len(living)
+    size, pace = len(living), _Pace(living, floor.protocol.case_limit_s)
     for number, order in enumerate(balanced_orders(size, most or rounds, rng)):
-        if not living or (number >= rounds and number % 2 == 0 and is_precise(times)):
+        if not living or (number >= rounds and pace.ends(living)):
+            break
+        if number >= rounds and number % 2 == 0 and is_precise(_of_living(times, living)):
             break
         for station, block in _round(floor, living, order, process, number, loops, failed):
             keep(block)
             times.setdefault((station.case.key, block.phase), {})[number] = block.per_call_s
+        pace.note(living)
     return living
+
+
+class _Pace:
+    """What the rounds take of the cases' time limit.
+
+    A case that is killed because more rounds were wanted than it has time for would be a failure of this
+    program's making, and seen on one side of a comparison only.
+    """
+
+    def __init__(self, stations: Iterable[Station], limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._rounds = 0
+        # what is taken apart after the rounds is built and called for the first time once more
+        self._start_s = {station.case.key: station.used_s for station in stations}
+        self._seen_s = dict(self._start_s)
+        self._rounds_s = dict.fromkeys(self._start_s, 0.0)
+
+    def note(self, living: Iterable[Station]) -> None:
+        """A round is over."""
+        self._rounds += 1
+        for station in living:
+            key = station.case.key
+            # one that was started again beside a dead one begins at nothing
+            self._rounds_s[key] += max(0.0, station.used_s - self._seen_s[key])
+            self._seen_s[key] = station.used_s
+
+    def ends(self, living: Iterable[Station]) -> bool:
+        """Whether a further round could bring a case to its limit."""
+        return any(self._needs_s(station) > self._limit_s for station in living)
+
+    def _needs_s(self, station: Station) -> float:
+        key = station.case.key
+        round_s = self._rounds_s[key] / max(1, self._rounds)
+        return station.used_s + SPARE_ROUNDS * round_s + self._start_s[key]
+
+
+def _of_living(
+    times: Mapping[tuple[str, Measure], Mapping[int, float]], living: Iterable[Station]
+) -> dict[tuple[str, Measure], Mapping[int, float]]:
+    """Without those of cases that failed: no further round makes them more precise."""
+    keys = {station.case.key for station in living}
+    return {key: mine for key, mine in times.items() if key[0] in keys}
 
 
 def is_precise(times: Mapping[tuple[str, Measure], Mapping[int, float]], error: float = PRECISION) -> bool:

@@ -54,7 +54,7 @@ def _add_suite(root: ElementTree.Element, results: RunResults) -> None:
         root,
         "testsuite",
         name=printable(results.run.name),
-        timestamp=results.run.started,
+        timestamp=printable(results.run.started),
         tests=str(len(results.records)),
         failures=str(outcomes["failure"]),
         errors=str(outcomes["error"]),

@@ -44,10 +44,10 @@ def pytest_benchmark(results: RunResults) -> bytes:
 
 
 def _commit(results: RunResults) -> dict[str, Any]:
-    """The commit that a worker was of; "unknown", as pytest-benchmark has it, where no run tells."""
-    revision: Mapping[str, Any] = {}
-    for environment in results.run.environments.values():
-        revision = revision or environment.get("revision") or {}
+    """The commit that all workers were of; "unknown", as pytest-benchmark has it, where they do not agree."""
+    revisions = [environment.get("revision") or {} for environment in results.run.environments.values()]
+    agreed = len({revision.get("commit") for revision in revisions}) == 1
+    revision: Mapping[str, Any] = revisions[0] if agreed else {}
     return {
         "id": revision.get("commit") or "unknown",
         "branch": revision.get("branch") or "unknown",

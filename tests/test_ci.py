@@ -153,6 +153,24 @@ def test_an_implementation_that_vanished(project: Project) -> None:
     assert gone["reason"].startswith("in environment head: mine has no extra implementation of gru")
 
 
+@pytest.mark.slow
+def test_a_base_that_imports_the_working_tree_is_refused(project: Project) -> None:
+    # as an editable installation does whose finder comes before the path
+    hook = f"""import sys
+from importlib.util import spec_from_file_location
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "myproject.cost":
+            return spec_from_file_location(name, {str(project.cost)!r})
+sys.meta_path.insert(0, Finder)
+"""
+    project.write("bench/plugin.py", hook + PLUGIN)
+    project.commit("hooked")
+    with pytest.raises(RequestError, match=r"base imports the working tree's .*cost\.py.*--install"):
+        ci(project, base="work")
+    assert json.loads((project.folder.parent / "out" / "verdict.json").read_text())["exit"] == 2
+
+
 def test_an_unknown_revision_has_neighbours(project: Project) -> None:
     project.git("branch", "feature")
     with pytest.raises(

@@ -45,6 +45,6 @@ def test_a_plugin_file_that_is_a_link_out_of_the_project_is_the_checkouts(tmp_pa
     root.mkdir()
     (root / "plugin.py").symlink_to(tmp_path / "shared" / "plugin.py")
     (tmp_path / "link").symlink_to(root)
-    files = [str(root / "plugin.py"), str(tmp_path / "link" / "plugin.py"), str(tmp_path / "shared/plugin.py")]
+    files = [str(each / "plugin.py") for each in (root, tmp_path / "link", tmp_path / "shared")]
     laid = lay_over("base", root, checkout, (".",), files, revision={})
     assert laid.plugin_files == (*[str(checkout / "plugin.py")] * 2, files[2])

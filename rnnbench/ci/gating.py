@@ -16,6 +16,7 @@ from rnnbench.measuring.ledger import Progress
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
+from rnnbench.measuring.workers import STRANGE
 from rnnbench.offers import Offer, Offers
 from rnnbench.planning.plan import Plan, check, needs_devices, plan
 from rnnbench.plugins import Plugins, discover
@@ -132,6 +133,9 @@ def measure(
         return replace(found, notes=(*found.notes, *notes))
 
     found = run(planned, folder, False)
+    for each in (*found.newly_ok, *found.newly_failing, *found.still_failing, *found.new):
+        if STRANGE in each.reason:
+            raise RequestError(each.reason, where="ci")
     if found.flagged:
         keys = {case.key for row in found.flagged for case in (row.base_case, row.case)}
         progress.note(f"{len(found.flagged)} flagged: measured again by fresh processes")

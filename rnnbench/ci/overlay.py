@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rnnbench.measuring.launch import Environment
+from rnnbench.measuring.origins import installed, is_below
 
 
 def project_folders(root: Path, search: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -40,7 +40,8 @@ def lay_over(
     """The environment in which the project at ``root`` is that of ``checkout``.
 
     ``target``: what ``--install`` has put there comes first of all. A plugin file of the project is the
-    checkout's; one that the checkout lacks is left out, for it does not exist in that revision.
+    checkout's; one that the checkout lacks is left out, for it does not exist in that revision. Not every way
+    of installing lets itself be laid over, so that what is imported from ``root`` all the same is refused.
     """
     laid = [checkout / folder for folder in folders]
     first = [target] if target is not None else []
@@ -49,6 +50,7 @@ def lay_over(
         paths=tuple(str(path) for path in (*first, *laid) if path.is_dir()),
         plugin_files=tuple(_files(root, checkout, plugin_files)),
         revision=revision,
+        not_from="" if checkout == root else str(root),
     )
 
 
@@ -68,22 +70,8 @@ def imported_from(environment: Environment) -> Iterator[None]:
         for name in set(sys.modules) - had:
             file = getattr(sys.modules[name], "__file__", None)
             # an extension module cannot be loaded twice: what both sides share must stay
-            if file and not installed(Path(file)) and _is_below(Path(file), environment.paths):
+            if file and not installed(Path(file)) and is_below(Path(file), environment.paths):
                 del sys.modules[name]
-
-
-def installed(path: Path) -> bool:
-    """Whether a path is of an interpreter's installation, wherever that lies, and so of no revision."""
-    if {"site-packages", "dist-packages"} & set(path.parts):
-        return True
-    # the prefix of a system's own Python is /usr, where a container may well have the project too
-    own = {sys.prefix} if sys.prefix != sys.base_prefix else set()
-    own |= {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    return _is_below(path, (*own, *(Path(folder).resolve() for folder in own)))
-
-
-def _is_below(path: Path, folders: Iterable[str | Path]) -> bool:
-    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _files(root: Path, checkout: Path, files: Iterable[str]) -> Iterator[str]:

@@ -166,6 +166,8 @@ class _Conductor:
                 continue
             try:
                 floor.start(station, prove=prove)
+                # not sooner: much is imported only when a network is built or called
+                floor.worker(case).check_origins(self._protocol.case_limit_s)
                 living.append(station)
             except Refused as refused:
                 self._ledger.fail(station, refused)

@@ -26,7 +26,8 @@ class Environment:
     """Where cases are computed: an interpreter with its packages, and what is laid over them.
 
     ``paths`` come first where it imports from; ``plugin_files`` are loaded as of ``--plugin``. ``revision``:
-    the commit of the project that is measured, as ``revisions.describe`` says it.
+    the commit of the project that is measured, as ``revisions.describe`` says it. ``not_from``: a folder that
+    nothing is to be imported from but what is in ``paths`` and ``plugin_files``.
     """
 
     name: str = PRESENT
@@ -34,6 +35,7 @@ class Environment:
     paths: tuple[str, ...] = ()
     plugin_files: tuple[str, ...] = ()
     revision: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    not_from: str = ""
 
 
 def launch_variables(

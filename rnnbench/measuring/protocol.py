@@ -19,7 +19,7 @@ import numpy as np
 
 Message = dict[str, Any]
 
-_WORKER = ("bench", "memory", "peak", "protocol", "serving", "streaming")
+_WORKER = ("bench", "memory", "origins", "peak", "protocol", "serving", "streaming")
 """Modules beside this one that decide what a worker is asked, and how it measures."""
 
 
@@ -72,7 +72,13 @@ def decode(data: bytes) -> Message:
         offset += array.nbytes
         return array.reshape(shape)
 
-    return restore(json.loads(data[8:offset]))  # type: ignore[no-any-return]
+    try:
+        message = restore(json.loads(data[8:offset]))
+    except (TypeError, OverflowError, RecursionError) as error:  # an array that is none
+        raise ValueError(f"a message that cannot be read: {error}") from None
+    if not isinstance(message, dict):
+        raise ValueError(f"a message that is a {type(message).__name__}")
+    return message
 
 
 def _flatten(value: object, arrays: list[np.ndarray]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.measuring.bench import open_bench
+from rnnbench.measuring.origins import imported_below
 from rnnbench.measuring.protocol import Message, decode, encode, fingerprint
 from rnnbench.offers import offers_of
 from rnnbench.plugins import discover
@@ -44,7 +45,7 @@ def serve(connection: Connection, pinned: list[int]) -> None:
         gc.freeze()
         return {**opened, "pinned": pinned}
 
-    handlers |= {"hello": hello, "offers": list_offers, "open": open_}
+    handlers |= {"hello": hello, "offers": list_offers, "open": open_, "origins": list_origins}
     while True:
         since, cpu_s = time.perf_counter(), time.process_time()
         try:
@@ -75,6 +76,11 @@ def list_offers(plugin_files: list[str]) -> Message:
     offers = offers_of(discover(plugin_files))
     backends = {name: asdict(offer) for name, offer in offers.backends.items()}
     return {"backends": backends, "broken": [asdict(plugin) for plugin in offers.broken]}
+
+
+def list_origins(folder: str, but: list[str]) -> Message:
+    """What this process has imported from a folder that it should not have anything from."""
+    return {"files": imported_below(folder, but)}
 
 
 def describe_error(error: Exception) -> Message:

@@ -30,7 +30,7 @@ from rnnbench.measuring.oom import count_oom_kills
 from rnnbench.measuring.protocol import Message, decode, encode, fingerprint
 from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death
 from rnnbench.measuring.replies import check_reply, receive
-from rnnbench.records import PRESENT, PROTOCOL
+from rnnbench.records import PRESENT, PROTOCOL, STATUSES
 
 OPEN_LIMIT_S = 180.0
 """A framework that has not opened by then never will; TensorFlow's first import may take 30 s."""
@@ -39,6 +39,9 @@ STOP_LIMIT_S = 2.0
 _DEATH_LIMIT_S = 10.0
 _IDLE_LEAST_S = 0.05
 """A shorter wait says nothing about what a process does while it waits."""
+
+STRANGE = "imports the working tree's"
+"""In the reason of every case that cannot be measured because another revision's code would be."""
 
 _PRESENT = Environment()
 
@@ -160,35 +163,51 @@ class Worker:
         """
         if self._connection is None:
             raise WorkerDied("crashed", f"the worker had ended before {do}")
+        sent = encode({"do": do, **request})
         try:
             self._resume()
             asked = time.perf_counter()
-            self._connection.send_bytes(encode({"do": do, **request}))
+            self._connection.send_bytes(sent)
             reply = decode(receive(self._connection, limit_s, lives=self._lives, kill=self.end))
             elapsed_s = time.perf_counter() - asked
+            # a plugin may have written over the connection: whole JSON need not be a reply
+            idle_cpu_share, refused, ok = _parts(reply)
         except TimeoutError:
             self.kill()
             raise WorkerDied("timeout", f"{do} took longer than {limit_s:.0f} s and was killed") from None
         except (EOFError, OSError):
             raise self._death(do) from None
-        except ValueError as error:
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             self.kill()
-            raise WorkerDied("crashed", f"the worker's reply to {do} could not be read: {error}") from None
-        if reply["idle"]["waited_s"] > _IDLE_LEAST_S:
-            share = reply["idle"]["cpu_s"] / reply["idle"]["waited_s"]
-            self.idle_cpu_share = max(self.idle_cpu_share, share)
-        if "error" in reply:
-            raise Refused(reply["error"], reply["reason"], reply["trace"])
+            said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise WorkerDied("crashed", f"the worker's reply to {do} could not be read: {said}") from None
+        self.idle_cpu_share = max(self.idle_cpu_share, idle_cpu_share)
+        if refused is not None:
+            raise refused
         try:
-            check_reply(reply["ok"], elapsed_s)
+            check_reply(ok, elapsed_s)
         except ValueError as error:
             raise Refused("failed", f"the reply to {do} is impossible: {error}") from None
-        return dict(reply["ok"])
+        return ok
+
+    def check_origins(self, limit_s: float) -> None:
+        """That the process has imported nothing from where its environment must not. Raises Refused."""
+        environment = self._environment
+        if not environment.not_from:
+            return
+        but = [*environment.paths, *absolute(environment.plugin_files)]
+        files = self.ask("origins", limit_s, folder=environment.not_from, but=but)["files"]
+        if files:
+            raise Refused(
+                "failed",
+                f"{environment.name} {STRANGE} {files[0]}, so that it would not measure its own revision; "
+                "install the project into each side with --install, or not editable",
+            )
 
     def pause(self) -> None:
         """Stop an idle process by signal, where the system can; the next request wakes it."""
         if hasattr(signal, "SIGSTOP") and not self._stopped:
-            self._process.send_signal(signal.SIGSTOP)
+            self._signal(signal.SIGSTOP)
             self._stopped = True
 
     def ask_to_stop(self) -> None:
@@ -235,8 +254,16 @@ class Worker:
 
     def _resume(self) -> None:
         if self._stopped:
-            self._process.send_signal(signal.SIGCONT)
+            self._signal(signal.SIGCONT)
             self._stopped = False
+
+    def _signal(self, number: int) -> None:
+        """Not ``send_signal``: it reaps a process that has ended, whose number may be somebody else's when
+        ``end`` kills its group.
+        """
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def _accept(self) -> Connection:
         accepted: list[Connection] = []
@@ -347,6 +374,22 @@ class Workers:
         self._aborted = True
         for worker in list(self._living.values()):
             worker.end()
+
+
+def _parts(reply: Message) -> tuple[float, Refused | None, Message]:
+    """The CPU share while it waited, what it refuses, and what it answers.
+
+    Raises ValueError, TypeError, KeyError or ArithmeticError for what is no reply.
+    """
+    idle = reply["idle"]
+    waited_s, cpu_s = float(idle["waited_s"]), float(idle["cpu_s"])
+    share = cpu_s / waited_s if waited_s > _IDLE_LEAST_S else 0.0
+    if "error" not in reply:
+        return share, None, dict(reply["ok"])
+    status, reason, trace = reply["error"], reply["reason"], reply["trace"]
+    if status not in STATUSES or not isinstance(reason, str) or not isinstance(trace, str):
+        raise ValueError(f"it refuses with {status!r:.60}, {reason!r:.60}")
+    return share, Refused(status, reason, trace), {}
 
 
 def absolute(files: Sequence[str]) -> list[str]:

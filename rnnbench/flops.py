@@ -3,7 +3,8 @@
 Convention: a product (m,k) times (k,n) counts 2·m·n·k, a multiplication and an addition for each term.
 Pointwise work (activations, gates, biases, the loss, the optimiser) and the lookup of an embedding
 count nothing: beside the products they are some per cent, and how many operations a tanh is, is nobody's
-to say. Steps of padding count like all others. Nothing here depends on how a backend computes.
+to say. Steps of padding count nothing: the function does not need them, and a backend that packs them
+away would otherwise seem faster than its machine. Nothing here depends on how a backend computes.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def step_flops(cell: Cell, sizes: Sizes) -> StepFlops:
     return StepFlops(inputs, ops.flops - inputs)
 
 
-def network_flops(cell: Cell, spec: NetworkSpec, size: int, length: int) -> Mapping[str, int]:
-    """FLOPs of one call of each timed phase, for B=size sequences of T=length.
+def network_flops(cell: Cell, spec: NetworkSpec, size: int, steps: int) -> Mapping[str, int]:
+    """FLOPs of one call of each timed phase, for B=size sequences of ``steps`` valid time steps in all.
 
     ``gradients``: beside the forward pass, for each product two of its size, towards its weights and
     towards what it was multiplied with; the latter not where that is the network's input. ``train_step``:
@@ -66,8 +67,8 @@ def network_flops(cell: Cell, spec: NetworkSpec, size: int, length: int) -> Mapp
     directions = len(spec.directions)
     head = 2 * feature_size(cell, spec) * spec.output_size
     step = directions * sum(layer.inputs + layer.recurrent for layer in layers)
-    readings = length if spec.readout == "each" else 1
-    forward = size * (length * step + readings * head)
-    unneeded = 0 if spec.vocab is not None else size * length * directions * layers[0].inputs
+    readings = steps if spec.readout == "each" else size
+    forward = steps * step + readings * head
+    unneeded = 0 if spec.vocab is not None else steps * directions * layers[0].inputs
     gradients = 3 * forward - unneeded
     return {"stream": step + head, "forward": forward, "gradients": gradients, "train_step": gradients}

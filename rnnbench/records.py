@@ -185,7 +185,8 @@ class Record:
     first_train_step_s, ..., and, of such a first call, trace_forward_s and compile_forward_s, ... where the
     framework tells. ``step_path`` is the kernel path of ``stream``, "" where that was not measured.
     ``memory`` holds bytes: parameters_bytes, host_peak_bytes, device_peak_bytes. ``flops`` are of one call
-    of each timed phase, by the convention of ``rnnbench.flops``.
+    of each timed phase, by the convention of ``rnnbench.flops``. ``steps`` are the time steps of a sequence,
+    padding and what the task adds to its length included; None where the case did not come to a worker.
     ``seconds_used`` is the wall time that the case cost, all in all.
     """
 
@@ -195,6 +196,7 @@ class Record:
     path: str = ""
     step_path: str = ""
     parameters: int | None = None
+    steps: int | None = None
     parity: Parity | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ import synthetic
 
 from rnnbench.breakeven import break_even_calls
 from rnnbench.cells import rnnbench_cells
-from rnnbench.contracts import NetworkSpec, Settings, Sizes, TrainingSpec
+from rnnbench.contracts import Batch, NetworkSpec, Settings, Sizes, TrainingSpec
 from rnnbench.flops import StepFlops, network_flops, step_flops
 from rnnbench.measuring import peak
+from rnnbench.measuring.bench import Bench
+from rnnbench.plugins import discover
 from rnnbench.records import Block, Record
 from rnnbench.reference import probe_batch, probe_parameters
 from rnnbench.results.reading import RunResults
@@ -42,15 +44,67 @@ def test_a_network_in_closed_form() -> None:
     first, second = 4 * 2 * H * (I + H), 4 * 2 * H * (2 * H + H)
     step, head = 2 * (first + second), 2 * 2 * H * O
     spec = replace(SPEC, layers=2, bidirectional="concat")
-    found = network_flops(CELLS["lstm"], spec, B, T)
+    found = network_flops(CELLS["lstm"], spec, B, B * T)
     assert found["forward"] == B * T * (step + head)
     assert found["gradients"] == 3 * B * T * (step + head) - B * T * 2 * (4 * 2 * H * I)
     assert found["train_step"] == found["gradients"]
     assert found["stream"] == step + head
-    last = network_flops(CELLS["lstm"], replace(spec, readout="last"), B, T)
+    last = network_flops(CELLS["lstm"], replace(spec, readout="last"), B, B * T)
     assert last["forward"] == B * (T * step + head)
-    tokens = network_flops(CELLS["lstm"], replace(spec, vocab=11), B, T)
+    tokens = network_flops(CELLS["lstm"], replace(spec, vocab=11), B, B * T)
     assert tokens["gradients"] == 3 * tokens["forward"] == 3 * found["forward"]
+
+
+def test_padding_counts_nothing() -> None:
+    step, head = 4 * 2 * H * (I + H), 2 * H * O
+    valid = T + 2 + 1 + 5
+    each = network_flops(CELLS["lstm"], SPEC, B, valid)
+    assert each["forward"] == valid * (step + head)
+    assert each["gradients"] == 3 * valid * (step + head) - valid * (4 * 2 * H * I)
+    last = network_flops(CELLS["lstm"], replace(SPEC, readout="last"), B, valid)
+    assert last["forward"] == valid * step + B * head
+    assert last["gradients"] == 3 * last["forward"] - valid * (4 * 2 * H * I)
+
+
+class Padded:
+    """A task of which every sequence but the first is shorter than the length."""
+
+    def prepare(self, length: int) -> Padded:
+        self.lengths = np.array([length, 2, 1, 5], np.int32)
+        return self
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        inputs = np.zeros((size, self.lengths[0], I), np.float32)
+        return Batch(inputs, np.zeros((size, O), np.float32), self.lengths[:size])
+
+
+def built(task: str, length: int, spec: NetworkSpec) -> dict[str, Any]:
+    """What the worker of numpy replies to ``build``."""
+    plugins = discover([])
+    session = plugins.backends["numpy"].open(Settings(), plugins.cells)
+    tasks: Any = {**plugins.tasks, "padded": Padded()}
+    bench = Bench(session, "numpy", plugins, tasks)
+    training = {"optimizer": "sgd", "lr": 0.1, "clip": None}
+    implementation = plugins.backends["numpy"].implementations(CELLS["lstm"])[0]
+    return bench.build("a", asdict(spec), training, implementation, task, length, B, "glorot", 1.0, 0)
+
+
+def test_the_steps_that_a_task_adds_to_its_length_count() -> None:
+    spec = NetworkSpec("lstm", 8, H, 9, "each", "cross_entropy", vocab=10)
+    reply = built("copy", 20, spec)
+    assert reply["steps"] == 40
+    forward = B * 40 * (4 * 2 * H * (8 + H) + 2 * H * 9)
+    assert reply["flops"] == {
+        "stream": forward // (B * 40), "forward": forward, "gradients": 3 * forward, "train_step": 3 * forward
+    }  # fmt: skip
+
+
+def test_a_batch_with_lengths_counts_their_sum() -> None:
+    spec = replace(SPEC, readout="last", lengths=True)
+    reply = built("padded", T, spec)
+    assert reply["steps"] == T, "padding included"
+    assert reply["flops"] == network_flops(CELLS["lstm"], spec, B, T + 2 + 1 + 5)
+    assert all(type(count) is int for count in reply["flops"].values()), "JSON knows no integers of NumPy"
 
 
 @pytest.mark.framework
@@ -64,7 +118,7 @@ def test_torch_counts_the_same(name: str, vocab: int | None) -> None:
     session = Torch().open(Settings(), CELLS)
     network = session.build(spec, probe_parameters(CELLS[name], spec), TrainingSpec(), "portable")
     data = network.put(probe_batch(CELLS[name], spec, T, B))
-    expected = network_flops(CELLS[name], spec, B, T)
+    expected = network_flops(CELLS[name], spec, B, B * T)
     with FlopCounterMode(display=False) as counter:
         network.forward(data)
     assert counter.get_total_flops() == expected["forward"]
@@ -139,13 +193,13 @@ def test_break_even(times: tuple[float, float, float, float], calls: float) -> N
         assert calls == 1 or first_s + before * call_s > other_first_s + before * other_call_s
 
 
-def derived_of(first_s: float, call_s: float) -> dict[str, Any]:
+def derived_of(first_s: float, call_s: float, steps: int | None = None) -> dict[str, Any]:
     """The row of a compiled case beside a portable one of 1 s at first and 2 s a call."""
     base = synthetic.case(backend="torch", implementation="portable", measure=("forward", "stream"))
     fast = replace(base, implementation="compiled")
     flops = {"forward": 4_000_000, "stream": 1_000}
     records = tuple(
-        Record(case, "ok", phases={"first_forward_s": first}, flops=flops)
+        Record(case, "ok", phases={"first_forward_s": first}, flops=flops, steps=steps)
         for case, first in ((base, 1.0), (fast, first_s))
     )
     blocks = [Block(base.key, "forward", 0, 0, 0, 2, 4.0), Block(fast.key, "forward", 0, 0, 1, 1, call_s)]
@@ -170,6 +224,13 @@ def test_throughput_share_of_the_peak_and_break_even_are_derived() -> None:
     assert row["stream_flops_per_s"] == pytest.approx(1e6)
     assert row["forward_break_even_calls"] == 1 + math.ceil(8 / 1.5)
     assert "stream_sequences_per_s" not in row
+
+
+def test_time_steps_are_the_batchs_own() -> None:
+    row = derived_of(first_s=9.0, call_s=0.5, steps=40)
+    assert row["length"] == 20
+    assert row["forward_steps_per_s"] == pytest.approx(row["batch"] * 40 / 0.5)
+    assert row["stream_steps_per_s"] == pytest.approx(1000)
 
 
 def test_what_is_slower_never_pays() -> None:

@@ -63,6 +63,28 @@ def test_an_exact_line_is_found_with_its_spread_over_processes(lengths: tuple[in
     assert each.off is None if len(lengths) == 2 else each.off < 0.01
 
 
+def stepped(results: RunResults, steps: Callable[[int], int | None]) -> RunResults:
+    """The same with ``steps`` of the length in every record."""
+    records = tuple(replace(record, steps=steps(record.case.length)) for record in results.records)
+    return replace(results, records=records)
+
+
+def test_steps_that_the_task_adds_are_no_overhead() -> None:
+    """``copy`` has 20 time steps beside its length."""
+    results = measured(cases(), lambda process, length: line(process, length + 20))
+    (each,) = found(stepped(results, lambda length: length + 20))
+    assert each.fixed.value == pytest.approx(np.mean(FIXED_S), rel=1e-9)
+    assert each.step.value == pytest.approx(np.mean(STEP_S), rel=1e-9)
+    assert each.lengths == LENGTHS
+    # a record without steps is of a run from before they were kept; it is never mixed with others
+    (length,) = found(stepped(results, lambda length: None if length == 50 else length + 20))
+    assert length.fixed.value == pytest.approx(np.mean(FIXED_S) + 20 * np.mean(STEP_S), rel=1e-9)
+
+
+def test_lengths_of_equally_many_steps_give_no_line() -> None:
+    assert found(stepped(measured(cases((20, 50))), lambda length: 20)) == ()
+
+
 def test_what_is_no_line_is_seen_to_be_none() -> None:
     (each,) = found(measured(cases(), lambda process, length: 1e-8 * length**2))
     assert each.off is not None

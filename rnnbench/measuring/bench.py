@@ -70,7 +70,7 @@ def open_bench(
     start = time.perf_counter()
     session = plugins.backends[backend].open(Settings(**settings), plugins.cells)
     import_s = time.perf_counter() - start
-    peak = {"peak_flops_per_s": measure_peak(session.product)} if hasattr(session, "product") else {}
+    peak = measure_peak(session.product) if hasattr(session, "product") else None
     declared = {str(t["name"]): declare(TaskDeclaration(**t)) for t in tasks}
     bench = Bench(session, backend, plugins, {**plugins.tasks, **declared})
     return bench, {
@@ -78,7 +78,7 @@ def open_bench(
         "devices": list(session.devices()),
         "versions": session.versions(),
         "settings": session.environment(),
-        **peak,
+        **({} if peak is None else {"peak_flops_per_s": peak}),
     }
 
 
@@ -157,11 +157,15 @@ class Bench:
         build_s = time.perf_counter() - start
         self._built[id] = Built(network, data, size, seed, network.put(batch), before_bytes)
         count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
+        # the batch's own: a task may add steps to its length
+        steps = batch.inputs.shape[1]
+        valid = size * steps if batch.lengths is None else int(batch.lengths.sum())
         return {
             "build_s": build_s,
             "path": network.path,
             "parameters": count,
-            "flops": network_flops(cell, network_spec, size, length),
+            "steps": steps,
+            "flops": network_flops(cell, network_spec, size, valid),
         }
 
     def check(self, id: str, steps: bool) -> Message:

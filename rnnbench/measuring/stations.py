@@ -68,6 +68,7 @@ class Station:
     path: str = ""
     step_path: str = ""
     parameters: int | None = None
+    steps: int | None = None
     parity: Parity | None = None
     phases: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Station:
             path=self.path,
             step_path=self.step_path,
             parameters=self.parameters,
+            steps=self.steps,
             parity=self.parity,
             phases=dict(self.phases),
             memory=dict(self.memory),
@@ -186,6 +188,7 @@ class Floor:
         )
         station.phases.setdefault("build_s", reply["build_s"])
         station.path, station.parameters = reply["path"], reply["parameters"]
+        station.steps = reply["steps"]
         station.flops = {phase: reply["flops"][phase] for phase in timed_phases(case)}
 
     def prove(self, station: Station) -> None:

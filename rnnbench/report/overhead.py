@@ -1,12 +1,16 @@
-"""What a call costs whatever its length, and what each time step adds: t = a + b·T, over a run's lengths."""
+"""What a call costs whatever its length, and what each time step adds: t = a + b·T, over a run's lengths.
+
+T are the time steps of a sequence, those included that a task adds to its length.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rnnbench.escaping import safe
-from rnnbench.records import Case, Measure
+from rnnbench.records import Case, Measure, Record
 from rnnbench.report.ranking import Ranking
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import Interval, Samples, estimate, fit_lines
@@ -14,7 +18,9 @@ from rnnbench.stats import Interval, Samples, estimate, fit_lines
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """The line of one case over ``lengths``: ``fixed`` in seconds per call, ``step`` per time step.
+    """The line of one case over ``lengths``, as the cases name them.
+
+    ``fixed``: seconds per call, ``step``: per time step.
 
     ``off``: by how much, as a share of it, the time that lies farthest from the line does; None for two
     lengths, through which a line always goes. ``title`` says what is computed, ``label`` by whom.
@@ -36,25 +42,40 @@ def overheads(results: RunResults, groups: Sequence[Ranking]) -> tuple[Overhead,
     have none.
     """
     timings = results.timings()
-    found: dict[Case, list[tuple[Ranking, str, int, Samples]]] = {}
+    found: dict[Case, list[_Point]] = {}
     for group in groups:
         for row in group.ranked:
             case = row.record.case
             if group.phase is not None:
-                point = (group, row.label, case.length, timings[case.key, group.phase])
+                point = _Point(group, row.label, row.record, timings[case.key, group.phase])
                 found.setdefault(replace(case, length=0), []).append(point)
     lines = [_line(points) for points in found.values() if len(points) > 1]
     return tuple(sorted(filter(None, lines), key=lambda line: (line.title, line.step.value)))
 
 
-def _line(points: Sequence[tuple[Ranking, str, int, Samples]]) -> Overhead | None:
+class _Point(NamedTuple):
+    group: Ranking
+    label: str
+    record: Record
+    samples: Samples
+
+
+def _line(points: Sequence[_Point]) -> Overhead | None:
     group, label, *_ = points[0]
-    samples = {length: each for _, _, length, each in points}
-    if group.phase is None or not set.intersection(*(set(each) for each in samples.values())):
+    samples = {T: point.samples for T, point in zip(_steps(points), points, strict=True)}
+    if group.phase is None or len(samples) < 2:
+        return None
+    if not set.intersection(*(set(each) for each in samples.values())):
         return None
     fixed, step = fit_lines(samples)
-    times = {length: estimate(each).value for length, each in samples.items()}
-    off = max(abs(fixed.value + step.value * length - time) / time for length, time in times.items())
+    times = {T: estimate(each).value for T, each in samples.items()}
+    off = max(abs(fixed.value + step.value * T - time) / time for T, time in times.items())
     title = " · ".join(part for part in (safe(group.task, 60), safe(group.cell, 60), group.other) if part)
-    lengths = tuple(sorted(samples))
-    return Overhead(title, label, group.phase, lengths, fixed, step, off if len(lengths) > 2 else None)
+    lengths = tuple(sorted(point.record.case.length for point in points))
+    return Overhead(title, label, group.phase, lengths, fixed, step, off if len(samples) > 2 else None)
+
+
+def _steps(points: Sequence[_Point]) -> list[int]:
+    """T of each point; the lengths where a run from before steps were kept lacks them, never a mixture."""
+    steps = [point.record.steps for point in points if point.record.steps is not None]
+    return steps if len(steps) == len(points) else [point.record.case.length for point in points]

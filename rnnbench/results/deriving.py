@@ -20,9 +20,10 @@ COLUMNS = ("sequences_per_s", "steps_per_s", "flops", "flops_per_s", "peak_share
 def derive(results: RunResults, medians: Medians) -> Mapping[str, Derived]:
     """Case key -> its columns.
 
-    ``steps_per_s`` are time steps of all sequences, padding included. ``peak_share``: FLOP/s ÷ the best
-    matrix product of the same worker. ``break_even_calls``: of ``compiled``, against the fastest other
-    implementation of the same backend in its group; infinity where it never pays.
+    ``steps_per_s`` are time steps of all sequences, padding included, and those that the task adds to its
+    length. ``peak_share``: FLOP/s ÷ the best matrix product of the same worker. ``break_even_calls``: of
+    ``compiled``, against the fastest other implementation of the same backend in its group; infinity where
+    it never pays.
     """
     peaks = _peaks(results.run)
     beside: dict[_Where, list[Record]] = {}
@@ -60,11 +61,13 @@ def _rates(
     key: str, record: Record, medians: Medians, peaks: Mapping[_Where, float]
 ) -> Iterator[tuple[Measure, str, float]]:
     case = record.case
+    # a run from before steps were kept has only the length
+    length = case.length if record.steps is None else record.steps
     for phase in TIMED:
         call_s = medians.get((key, phase))
         if call_s is None:
             continue
-        sequences, steps = (1, 1) if phase == "stream" else (case.batch, case.batch * case.length)
+        sequences, steps = (1, 1) if phase == "stream" else (case.batch, case.batch * length)
         if phase != "stream":
             yield phase, "sequences_per_s", sequences / call_s
         yield phase, "steps_per_s", steps / call_s

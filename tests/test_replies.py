@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 from multiprocessing import Pipe
@@ -14,7 +16,10 @@ import numpy as np
 import pytest
 
 from rnnbench.measuring import replies
+from rnnbench.measuring.peak import measure_peak
+from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.replies import check_reply, receive
+from rnnbench.measuring.workers import Worker
 
 
 class Process:
@@ -136,3 +141,106 @@ def test_what_a_record_can_hold_is_accepted(reply: dict[str, Any]) -> None:
 def test_what_it_cannot_hold_is_named(key: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"^{key} is .*, not "):
         check_reply({"fine": 1, key: value}, 1.0)
+
+
+class Answering:
+    """A worker whose other end is a thread that sends ``answer`` to whatever is asked."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.here, there = Pipe()
+        self.worker = Worker.__new__(Worker)
+        self.worker._connection = self.here
+        self.worker._stopped, self.worker.idle_cpu_share = False, 0.0
+        self.killed = 0
+        self.worker._lives = lambda: True  # type: ignore[method-assign]
+        self.worker.kill = self.kill  # type: ignore[method-assign]
+        there.send_bytes(answer)
+        self.there = there
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+def as_message(header: str) -> bytes:
+    return struct.pack("<Q", len(header)) + header.encode()
+
+
+IDLE = '"idle": {"cpu_s": 0.5, "waited_s": 1.0}'
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{}",
+        "[1]",
+        "7",
+        "null",
+        '{"ok": {}}',
+        '{"a": {"__array__": 5}}',
+        '{"a": {"__array__": ["float32", [1e99]]}}',
+        '{"a": {"__array__": ["float32", [99999999999999999999999]]}}',
+        '{"ok": {}, "idle": 3}',
+        '{"ok": {}, "idle": {"cpu_s": "x", "waited_s": 1}}',
+        f"{{{IDLE}}}",
+        f'{{"ok": 3, {IDLE}}}',
+        f'{{"ok": [1], {IDLE}}}',
+        f'{{"error": "failed", {IDLE}}}',
+        f'{{"error": "tired", "reason": "", "trace": "", {IDLE}}}',
+        f'{{"error": [], "reason": "", "trace": "", {IDLE}}}',
+        f'{{"error": "failed", "reason": 3, "trace": "", {IDLE}}}',
+        "[" * 100_000,
+    ],
+    ids=lambda header: header[:60],
+)
+def test_json_that_is_no_reply_is_a_crash(header: str) -> None:
+    asked = Answering(as_message(header))
+    with pytest.raises(WorkerDied, match=r"reply to drop could not be read: .") as died:
+        asked.worker.ask("drop", 5.0, id="a")
+    assert died.value.status == "crashed"
+    assert asked.killed == 1
+
+
+def test_a_refusal_leaves_the_worker_alive() -> None:
+    asked = Answering(as_message(f'{{"error": "skipped", "reason": "why", "trace": "", {IDLE}}}'))
+    with pytest.raises(Refused, match=r"^why$") as refused:
+        asked.worker.ask("drop", 5.0, id="a")
+    assert (refused.value.status, asked.killed) == ("skipped", 0)
+    assert not isinstance(refused.value, WorkerDied)
+    assert asked.worker.idle_cpu_share == 0.5
+    fine = Answering(as_message(f'{{"ok": {{"devices": ["cpu"]}}, {IDLE}}}'))
+    assert fine.worker.ask("drop", 5.0, id="a") == {"devices": ["cpu"]}
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="POSIX")
+def test_pausing_a_process_that_has_ended_does_not_give_its_number_away() -> None:
+    """``end`` kills the group of that number later, which must not be another's by then."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    worker = Worker.__new__(Worker)
+    worker._process, worker._stopped = process, False
+    worker.pause()
+    worker._resume()
+    assert process.returncode is None
+    process.wait()
+    worker.pause()  # and one that was reaped is left alone
+    worker._resume()
+
+
+@pytest.mark.parametrize(("reached", "best"), [(0, None), (1, 256), (3, 1024)])
+def test_a_product_that_raises_ends_the_peak_with_what_was_reached(
+    reached: int, best: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("rnnbench.measuring.peak.time.perf_counter", lambda: now[0])
+
+    def product(size: int) -> Any:
+        if size >= 256 << reached:
+            raise TypeError("no float64 on this device")
+
+        def call() -> None:
+            now[0] += 1e-3
+
+        return call
+
+    found = measure_peak(product)
+    assert found == (None if best is None else pytest.approx(2 * best**3 / 1e-3))

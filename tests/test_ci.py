@@ -291,6 +291,25 @@ def test_install_runs_in_each_checkout_and_knows_which(project: Project, tmp_pat
         pass
 
 
+@pytest.mark.skipif(os.name != "posix", reason="process groups")
+@pytest.mark.parametrize("then", ["wait; true", "exit 0"], ids=["shell waits", "shell has ended"])
+def test_an_install_that_takes_too_long_ends_with_all_that_it_started(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    monkeypatch.setattr("rnnbench.ci.revising._INSTALL_LIMIT_S", 0.5)
+    late = tmp_path / "late"
+    command = f"(sleep 2; touch {late}) & {then}"
+    before, begin = leftovers(), time.monotonic()
+    with (
+        pytest.raises(RequestError, match="took over 0 s in the base checkout"),
+        both_sides(Revisions("main", "", command), (), project.folder),
+    ):
+        pass
+    assert leftovers() <= before
+    time.sleep(max(0.0, begin + 3 - time.monotonic()))
+    assert not late.exists()
+
+
 def test_what_a_reader_should_know_of_the_two(project: Project) -> None:
     def notes(base: str, head: str = "") -> str:
         with both_sides(Revisions(base, head), (), project.folder) as sides:

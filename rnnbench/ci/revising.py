@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,19 +82,35 @@ def _install(command: str, checkout: Path, target: Path, name: str, told: Mappin
         "RNNBENCH_TARGET": str(target),
     }
     where = f"--install {command}"
+    process = subprocess.Popen(
+        command, shell=True, cwd=checkout, env=variables, text=True, errors="replace",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # the shell's children have to end with it: they write into folders that are about to go
+        start_new_session=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            command, shell=True, cwd=checkout, env=variables, text=True, errors="replace", check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=_INSTALL_LIMIT_S,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+        output = process.communicate(timeout=_INSTALL_LIMIT_S)[0]
+    except BaseException as error:
+        _end(process)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
         message = f"took over {_INSTALL_LIMIT_S:.0f} s in the {name} checkout"
         raise RequestError(message, where=where) from None
-    if done.returncode != 0:
-        said = " ".join(done.stdout.split())[-500:]
-        message = f"ended with {done.returncode} in the {name} checkout: {said}"
+    if process.returncode != 0:
+        said = " ".join(output.split())[-500:]
+        message = f"ended with {process.returncode} in the {name} checkout: {said}"
         raise RequestError(message, where=where)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a command and all that it has started, also where the shell itself has ended."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _called(side: Environment) -> str:

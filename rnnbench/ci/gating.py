@@ -11,6 +11,7 @@ from rnnbench.ci.overlay import imported_from
 from rnnbench.ci.revising import BASE, Sides
 from rnnbench.compare import Comparison, compare_axis, confirm
 from rnnbench.errors import RequestError
+from rnnbench.measuring.budget import Budget
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress
 from rnnbench.measuring.refusals import Refused
@@ -132,14 +133,18 @@ def measure(
         notes = (finding.text for finding in results.run.findings)
         return replace(found, notes=(*found.notes, *notes))
 
+    budget = Budget(planned.suite.budget_s)
     found = run(planned, folder, False)
     for each in (*found.newly_ok, *found.newly_failing, *found.still_failing, *found.new):
         if STRANGE in each.reason:
             raise RequestError(each.reason, where="ci")
     if found.flagged:
         keys = {case.key for row in found.flagged for case in (row.base_case, row.case)}
-        progress.note(f"{len(found.flagged)} flagged: measured again by fresh processes")
-        found = confirm(found, run(_only(planned, keys), folder / AGAIN, True))
+        again = _only(planned, keys, budget)
+        left_s = again.suite.budget_s
+        within = f", in the {left_s:.0f} s that the budget leaves" if left_s is not None else ""
+        progress.note(f"{len(found.flagged)} flagged: measured again by fresh processes{within}")
+        found = confirm(found, run(again, folder / AGAIN, True))
     else:
         found = replace(found, confirmed=True)
     if not found.comparable:
@@ -156,8 +161,11 @@ def measure(
     )
 
 
-def _only(planned: Plan, keys: Collection[str]) -> Plan:
-    return replace(planned, cases=tuple(case for case in planned.cases if case.key in keys), refused=())
+def _only(planned: Plan, keys: Collection[str], budget: Budget) -> Plan:
+    """The cases of ``keys``, with what is left of the budget: it is that of the whole gate."""
+    left_s = None if budget.total_s is None else max(1.0, budget.remaining_s())
+    cases = tuple(case for case in planned.cases if case.key in keys)
+    return replace(planned, suite=replace(planned.suite, budget_s=left_s), cases=cases, refused=())
 
 
 def _failing(other: Offers, reason: str) -> Offers:

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
@@ -46,10 +47,15 @@ def check_compiler(device: torch.device) -> None:
 
 @cache
 def _start_afresh() -> TemporaryDirectory[str]:
-    """No cache of earlier processes, which would hide what a first use costs; no idle pool of processes."""
+    """No cache of earlier graphs, which would hide what a first use costs; no idle pool of processes.
+
+    Each graph goes to a folder of its own inside this one, which is removed with the process.
+    """
     from torch._inductor import config
 
     setattr(config, "compile_threads", 1)  # noqa: B010 - unknown to mypy
+    # or the second of two equal networks would load in 0.15 s what took the first one seconds to build
+    setattr(config, "force_disable_caches", True)  # noqa: B010
     folder = TemporaryDirectory(prefix="rnnbench-inductor-")
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder.name
     return folder
@@ -58,8 +64,7 @@ def _start_afresh() -> TemporaryDirectory[str]:
 class Compiler:
     """Compiles functions of one network with inductor, and counts the graphs.
 
-    Networks of one process share inductor's cache, so that only the first of two equal graphs shows the
-    whole time of compiling it.
+    Of two equal graphs in one process both are compiled in full.
     """
 
     def __init__(self) -> None:
@@ -79,6 +84,21 @@ class Compiler:
 
         self.compilations += 1
         return compile_fx(graph, inputs)
+
+
+@cache
+def pay_once(device: torch.device) -> None:
+    """What only a process's first graphs cost, such as imports, so that no network's first call holds it."""
+
+    def dummy(x: Tensor) -> Tensor:
+        return torch.tanh(x @ x).sum()
+
+    # large enough for vector instructions, whose probe and precompiled headers cost the most
+    x = torch.ones(64, 64, device=device, requires_grad=True)
+    with warnings.catch_warnings():
+        # said once in a process, at its first graph: that a profile is not kept either, which is wanted
+        warnings.filterwarnings("ignore", message="dynamo_pgo force disabled")
+        torch.autograd.backward(Compiler().compile(dummy)(x), inputs=[x])
 
 
 def read_compile_times() -> dict[str, float]:

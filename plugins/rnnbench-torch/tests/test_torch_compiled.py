@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,25 @@ def test_graphs_are_counted_and_serve_every_length() -> None:
         counts.append(network.compilations())
     assert counts == [1, 1, 1]
     assert network.path == "inductor, 5 steps at a time"
+
+
+@pytest.mark.slow
+def test_equal_networks_both_compile_in_full_and_tell_only_their_own() -> None:
+    session, spec = Torch().open(Settings(), CELLS), replace(SPEC, cell="elman", lengths=False)
+    own = []
+    for _ in range(2):
+        network = session.build(spec, probe_parameters(CELLS["elman"], spec), TrainingSpec(), "compiled")
+        batch = network.put(probe_batch(CELLS["elman"], spec, STEPS, 2))
+        before, start = network.compile_times(), time.perf_counter()
+        network.forward(batch)
+        seconds, after = time.perf_counter() - start, network.compile_times()
+        parts = {part: after[part] - before[part] for part in after}
+        assert 0 < sum(parts.values()) <= 1.05 * seconds + 0.05, (parts, seconds)
+        own.append((seconds, parts["compile"]))
+    assert own[1][0] >= own[0][1] / 3, own
+    for kind in ("native", "portable"):
+        eager = session.build(spec, probe_parameters(CELLS["elman"], spec), TrainingSpec(), kind)
+        assert eager.compile_times() == {}
 
 
 def test_functions_of_two_networks_are_compiled_apart() -> None:

@@ -85,7 +85,7 @@ def test_the_second_run_has_what_the_first_left_of_the_budget(
     found = measure(plan, nothing, given, told, folder=tmp_path, command=(), effort=Effort())  # type: ignore[arg-type]
     assert found.confirmed
     (first, _, _), (second, folder, again) = runs
-    assert first.suite.budget_s == budget_s
+    assert first.suite.budget_s == (None if budget_s is None else pytest.approx(0.6 * budget_s))
     assert second.suite.budget_s == (None if left_s is None else pytest.approx(left_s))
     assert second.cases == tuple(sides.values())
     assert (folder, again) == (tmp_path / AGAIN, True)

@@ -28,6 +28,9 @@ from rnnbench.suite.overrides import Overrides
 AGAIN = "again"
 """Folder below that of the run: the flagged cases, measured again."""
 
+FIRST_SHARE = 0.6
+"""Of the budget: what is flagged must be measured again, or a regression would end as inconclusive."""
+
 PROCESSES_LEAST, PROCESSES_MOST = 6, 20
 ROUNDS_LEAST, ROUNDS_MOST = 10, 80
 _NOTHING = (
@@ -134,7 +137,7 @@ def measure(
         return replace(found, notes=(*found.notes, *notes))
 
     budget = Budget(planned.suite.budget_s)
-    found = run(planned, folder, False)
+    found = run(_within(planned, budget.total_s), folder, False)
     for each in (*found.newly_ok, *found.newly_failing, *found.still_failing, *found.new):
         if STRANGE in each.reason:
             raise RequestError(each.reason, where="ci")
@@ -159,6 +162,12 @@ def measure(
         head=replace(found.head, source=head),
         notes=(*sides.notes, *found.notes),
     )
+
+
+def _within(planned: Plan, budget_s: float | None) -> Plan:
+    """The plan with the first measurement's share of the budget."""
+    share_s = None if budget_s is None else FIRST_SHARE * budget_s
+    return replace(planned, suite=replace(planned.suite, budget_s=share_s))
 
 
 def _only(planned: Plan, keys: Collection[str], budget: Budget) -> Plan:

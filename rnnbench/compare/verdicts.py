@@ -151,7 +151,7 @@ def _time_row(
             bound = max(bounds.unchanged, bounds.regression)
         text = _why(found) if verdict == "inconclusive" else ""
         change = drifting(_by_round(head.samples, base.samples))
-        if change is not None:
+        if change is not None and abs(change) > bounds.regression:
             text = f"drift: the ratio changes by {change:+.0%} over the rounds"
             verdict = verdict if verdict == "regression" else "inconclusive"
     elif mode == "stored":

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +31,7 @@ from rnnbench.errors import RequestError, nearest
 from rnnbench.escaping import safe
 from rnnbench.records import PRESENT
 from rnnbench.report.words import digits, seconds, size, times
-from rnnbench.results.reading import RunResults, read
+from rnnbench.results.reading import RunResults, collection_paused, read
 
 HISTORY_BYTES = 32 << 20
 """Earlier runs tell how much runs differ; more of them than this would cost seconds to read."""
@@ -60,7 +58,7 @@ def compare(base: str, head: str | None, asked: Asked) -> int:
     for word in asked.fail_on:
         if word not in FAIL_ON:
             raise RequestError(f'no verdict "{word}". {nearest(word, FAIL_ON)}', where="--fail-on")
-    with TemporaryDirectory(prefix="rnnbench-compare-") as scratch, _collection_paused():
+    with TemporaryDirectory(prefix="rnnbench-compare-") as scratch, collection_paused():
         folder = Path(scratch)
         if asked.by:
             found, beside = _within(base, head, asked, folder)
@@ -101,18 +99,6 @@ def show(console: Console, comparison: Comparison, code: int) -> None:
         say(console, note)
     say(console, f"{summarize(comparison) or 'no row'}")
     say(console, f"exit {code}: {explain_exit(comparison, code)}")
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Hundreds of thousands of small values and no cycle among them: looking for cycles costs a third."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _is_calm(row: Row) -> bool:

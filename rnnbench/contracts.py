@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -64,6 +64,48 @@ class Cell(Protocol):
         self, ops: Ops, p: Mapping[str, Array], u: Mapping[str, Array], state: Mapping[str, Array]
     ) -> tuple[dict[str, Array], Array]:
         """One time step: u {name: (B,...)}, state {name: (B,...)} -> (new state, y (B,output_size))."""
+        ...
+
+
+@runtime_checkable
+class StartingCell(Cell, Protocol):
+    """A cell whose paper says how some of its parameters start."""
+
+    def start(self, sizes: Sizes, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Initial values of these parameters (float64), instead of those of the network's initialiser."""
+        ...
+
+
+@runtime_checkable
+class AffineCell(Cell, Protocol):
+    """A cell that is linear in its state: s_t = a_t ⊙ s_{t-1} + b_t, with a and b from the inputs.
+
+    So all steps can be computed at once, by an associative scan over time. With ``complex_state`` the last
+    axis (2) of states, a and b holds real and imaginary part, and ⊙ multiplies complex numbers.
+    """
+
+    @property
+    def complex_state(self) -> bool: ...
+
+    def affine(
+        self, ops: Ops, p: Mapping[str, Array], u: Mapping[str, Array], before: Mapping[str, Array]
+    ) -> dict[str, tuple[Array, Array]]:
+        """Of all steps, u {name: (T,B,...)}: state name -> (a, b), both (T,B,...).
+
+        ``before`` holds what is known already of the states before each step, (T,B,...): nothing at first.
+        A state whose coefficients need another state comes in a later call, until all are known.
+        """
+        ...
+
+    def read(
+        self,
+        ops: Ops,
+        p: Mapping[str, Array],
+        u: Mapping[str, Array],
+        before: Mapping[str, Array],
+        after: Mapping[str, Array],
+    ) -> Array:
+        """y (T,B,output_size) of all steps from the states before and after each."""
         ...
 
 

@@ -32,6 +32,11 @@ class _Counting(NumpyOps):
         self.flops += 2 * math.prod(a.shape) * b.shape[1]
         return np.zeros((*a.shape[:-1], b.shape[1]))
 
+    def batch_matmul(self, a: Any, b: Any) -> Any:
+        """See Ops."""
+        self.flops += 2 * math.prod(a.shape) * b.shape[-1]
+        return np.zeros((*a.shape[:-1], b.shape[-1]))
+
 
 @dataclass(frozen=True, slots=True)
 class StepFlops:

@@ -12,6 +12,7 @@ import autograd.numpy as anp
 import numpy as np
 from autograd.extend import defvjp, primitive
 from autograd.numpy.numpy_vjps import unbroadcast_f
+from autograd.scipy.special import erf
 
 from rnnbench.cells.ops import Array, Arrays, Body
 
@@ -38,6 +39,10 @@ defvjp(
 )
 
 
+_stop_gradient = primitive(lambda x: x)
+defvjp(_stop_gradient, None)
+
+
 def _stable_log_softmax(x: np.ndarray) -> np.ndarray:
     shifted: np.ndarray = x - x.max(axis=-1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -57,6 +62,10 @@ class NumpyOps:
             return anp.dot(a, b)
         return anp.reshape(anp.dot(anp.reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[1]))
 
+    def batch_matmul(self, a: Array, b: Array) -> Array:
+        """See Ops."""
+        return anp.matmul(a, b)
+
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
         """See Ops."""
         return anp.reshape(x, shape)
@@ -68,6 +77,10 @@ class NumpyOps:
     def concat(self, xs: Sequence[Array], axis: int) -> Array:
         """See Ops."""
         return anp.concatenate(xs, axis)
+
+    def stack(self, xs: Sequence[Array], axis: int) -> Array:
+        """See Ops."""
+        return anp.stack(xs, axis)
 
     def flip(self, x: Array, axis: int) -> Array:
         """See Ops."""
@@ -102,9 +115,29 @@ class NumpyOps:
         """See Ops."""
         return anp.exp(x)
 
+    def log(self, x: Array) -> Array:
+        """See Ops."""
+        return anp.log(x)
+
     def sqrt(self, x: Array) -> Array:
         """See Ops."""
         return anp.sqrt(x)
+
+    def sin(self, x: Array) -> Array:
+        """See Ops."""
+        return anp.sin(x)
+
+    def cos(self, x: Array) -> Array:
+        """See Ops."""
+        return anp.cos(x)
+
+    def erf(self, x: Array) -> Array:
+        """See Ops."""
+        return erf(x)
+
+    def stop_gradient(self, x: Array) -> Array:
+        """See Ops."""
+        return _stop_gradient(x)
 
     def minimum(self, x: Array, bound: float) -> Array:
         """See Ops."""

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from rnnbench.cells.network import parameter_shapes
+from rnnbench.cells.network import parameter_shapes, sizes_of
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.contracts import Cell, NetworkSpec, TrainingSpec
+from rnnbench.contracts import Cell, NetworkSpec, StartingCell, TrainingSpec
 from rnnbench.errors import RequestError, nearest
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
@@ -88,7 +88,8 @@ def initialise(
     and the head are Glorot-uniform per gate (Glorot & Bengio 2010), biases zero, and recurrent
     kernels per gate: ``glorot`` the same; ``orthogonal`` a random orthogonal matrix (Saxe et
     al. 2014); ``identity`` the identity (Le et al. 2015). ``forget_bias`` is added to the bias of
-    the gate named "f" (Jozefowicz et al. 2015). Embeddings are N(0, 1).
+    the gate named "f" (Jozefowicz et al. 2015). Embeddings are N(0, 1). What a ``StartingCell`` starts
+    otherwise, with a stream of random numbers for each layer and direction, starts so whatever ``init``.
 
     Raises RequestError for an unknown ``init``.
     """
@@ -101,6 +102,13 @@ def initialise(
         if name.endswith(".b") and name.startswith("layers.") and "f" in cell.gates:
             value[cell.gates.index("f")] += forget_bias
         parameters[name] = value
+    if isinstance(cell, StartingCell):
+        for layer in range(spec.layers):
+            for number, direction in enumerate(spec.directions):
+                started = cell.start(
+                    sizes_of(cell, spec, layer), np.random.default_rng([seed, layer, number, 1])
+                )
+                parameters.update({f"layers.{layer}.{direction}.{name}": v for name, v in started.items()})
     return parameters
 
 

@@ -18,10 +18,14 @@ Body = Callable[[dict[str, Array], dict[str, Array]], tuple[dict[str, Array], Ar
 
 
 class Ops(Protocol):
-    """About twenty functions and ``scan``. Axes are non-negative integers."""
+    """Some thirty functions and ``scan``. Axes are non-negative integers."""
 
     def matmul(self, a: Array, b: Array) -> Array:
         """a (...,N) times b (N,M) -> (...,M); b always has two axes."""
+        ...
+
+    def batch_matmul(self, a: Array, b: Array) -> Array:
+        """a (...,N,K) times b (...,K,M) -> (...,N,M), both with the same leading axes."""
         ...
 
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
@@ -34,6 +38,10 @@ class Ops(Protocol):
 
     def concat(self, xs: Sequence[Array], axis: int) -> Array:
         """Join along an axis that exists."""
+        ...
+
+    def stack(self, xs: Sequence[Array], axis: int) -> Array:
+        """Join along a new axis."""
         ...
 
     def flip(self, x: Array, axis: int) -> Array:
@@ -56,7 +64,15 @@ class Ops(Protocol):
     def sigmoid(self, x: Array) -> Array: ...  # noqa: D102
     def relu(self, x: Array) -> Array: ...  # noqa: D102
     def exp(self, x: Array) -> Array: ...  # noqa: D102
+    def log(self, x: Array) -> Array: ...  # noqa: D102
     def sqrt(self, x: Array) -> Array: ...  # noqa: D102
+    def sin(self, x: Array) -> Array: ...  # noqa: D102
+    def cos(self, x: Array) -> Array: ...  # noqa: D102
+    def erf(self, x: Array) -> Array: ...  # noqa: D102
+
+    def stop_gradient(self, x: Array) -> Array:
+        """x, as a constant: no gradient flows into it."""
+        ...
 
     def minimum(self, x: Array, bound: float) -> Array:
         """Elementwise smaller of x and a Python number."""

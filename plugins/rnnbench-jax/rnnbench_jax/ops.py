@@ -18,6 +18,10 @@ class JaxOps:
         """See Ops."""
         return jnp.matmul(a, b)
 
+    def batch_matmul(self, a: Array, b: Array) -> Array:
+        """See Ops."""
+        return jnp.matmul(a, b)
+
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
         """See Ops."""
         return jnp.reshape(x, shape)
@@ -29,6 +33,10 @@ class JaxOps:
     def concat(self, xs: Sequence[Array], axis: int) -> Array:
         """See Ops."""
         return jnp.concatenate(xs, axis)
+
+    def stack(self, xs: Sequence[Array], axis: int) -> Array:
+        """See Ops."""
+        return jnp.stack(xs, axis)
 
     def flip(self, x: Array, axis: int) -> Array:
         """See Ops."""
@@ -62,9 +70,29 @@ class JaxOps:
         """See Ops."""
         return jnp.exp(x)
 
+    def log(self, x: Array) -> Array:
+        """See Ops."""
+        return jnp.log(x)
+
     def sqrt(self, x: Array) -> Array:
         """See Ops."""
         return jnp.sqrt(x)
+
+    def sin(self, x: Array) -> Array:
+        """See Ops."""
+        return jnp.sin(x)
+
+    def cos(self, x: Array) -> Array:
+        """See Ops."""
+        return jnp.cos(x)
+
+    def erf(self, x: Array) -> Array:
+        """See Ops."""
+        return lax.erf(x)
+
+    def stop_gradient(self, x: Array) -> Array:
+        """See Ops."""
+        return lax.stop_gradient(x)
 
     def minimum(self, x: Array, bound: float) -> Array:
         """See Ops."""

@@ -19,6 +19,10 @@ class TensorflowOps:
             return tf.matmul(a, b)
         return tf.reshape(tf.matmul(tf.reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[1]))
 
+    def batch_matmul(self, a: Array, b: Array) -> Array:
+        """See Ops."""
+        return tf.matmul(a, b)
+
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
         """See Ops."""
         return tf.reshape(x, shape)
@@ -32,6 +36,10 @@ class TensorflowOps:
     def concat(self, xs: Sequence[Array], axis: int) -> Array:
         """See Ops."""
         return tf.concat(list(xs), axis)
+
+    def stack(self, xs: Sequence[Array], axis: int) -> Array:
+        """See Ops."""
+        return tf.stack(list(xs), axis)
 
     def flip(self, x: Array, axis: int) -> Array:
         """See Ops."""
@@ -67,9 +75,29 @@ class TensorflowOps:
         """See Ops."""
         return tf.exp(x)
 
+    def log(self, x: Array) -> Array:
+        """See Ops."""
+        return tf.math.log(x)
+
     def sqrt(self, x: Array) -> Array:
         """See Ops."""
         return tf.sqrt(x)
+
+    def sin(self, x: Array) -> Array:
+        """See Ops."""
+        return tf.sin(x)
+
+    def cos(self, x: Array) -> Array:
+        """See Ops."""
+        return tf.cos(x)
+
+    def erf(self, x: Array) -> Array:
+        """See Ops."""
+        return tf.math.erf(x)
+
+    def stop_gradient(self, x: Array) -> Array:
+        """See Ops."""
+        return tf.stop_gradient(x)
 
     def minimum(self, x: Array, bound: float) -> Array:
         """See Ops."""

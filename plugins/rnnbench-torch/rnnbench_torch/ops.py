@@ -18,6 +18,10 @@ class TorchOps:
         """See Ops."""
         return torch.matmul(a, b)
 
+    def batch_matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """See Ops."""
+        return torch.matmul(a, b)
+
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """See Ops."""
         return x.reshape(shape)
@@ -29,6 +33,10 @@ class TorchOps:
     def concat(self, xs: Sequence[Tensor], axis: int) -> Tensor:
         """See Ops."""
         return torch.cat(list(xs), axis)
+
+    def stack(self, xs: Sequence[Tensor], axis: int) -> Tensor:
+        """See Ops."""
+        return torch.stack(list(xs), axis)
 
     def flip(self, x: Tensor, axis: int) -> Tensor:
         """See Ops."""
@@ -62,9 +70,29 @@ class TorchOps:
         """See Ops."""
         return torch.exp(x)
 
+    def log(self, x: Tensor) -> Tensor:
+        """See Ops."""
+        return torch.log(x)
+
     def sqrt(self, x: Tensor) -> Tensor:
         """See Ops."""
         return torch.sqrt(x)
+
+    def sin(self, x: Tensor) -> Tensor:
+        """See Ops."""
+        return torch.sin(x)
+
+    def cos(self, x: Tensor) -> Tensor:
+        """See Ops."""
+        return torch.cos(x)
+
+    def erf(self, x: Tensor) -> Tensor:
+        """See Ops."""
+        return torch.erf(x)
+
+    def stop_gradient(self, x: Tensor) -> Tensor:
+        """See Ops."""
+        return x.detach()
 
     def minimum(self, x: Tensor, bound: float) -> Tensor:
         """See Ops."""

@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 import os
 import socket
-import threading
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 _LOOK_EVERY_S = 0.5
 _READ_LIMIT_S = 10.0
-"""For a reply that has begun to arrive: it is sent whole."""
+"""For a reply that has begun to arrive, which is sent whole. Windows has no such limit."""
 
 _LONGEST_BYTES = 1 << 31
 
@@ -45,34 +44,26 @@ def receive(
             raise EOFError
         if time.monotonic() >= deadline:
             raise TimeoutError
-    cut = threading.Event()
-
-    def hang_up() -> None:
-        cut.set()
-        kill()
-        _shut(connection)
-
-    # its length may have been written over, and reading knows no limit of time
-    halfway = threading.Timer(_READ_LIMIT_S, hang_up)
-    halfway.daemon = True
-    halfway.start()
+    _limit_reading(connection)
     try:
         return connection.recv_bytes(_LONGEST_BYTES)
     except (EOFError, OSError, MemoryError) as error:
         # after an impossible length nothing can be read any more
-        if cut.is_set() or isinstance(error, MemoryError) or not connection.readable:
+        if isinstance(error, BlockingIOError | MemoryError) or not connection.readable:
             kill()
             raise ValueError("it is not whole") from None
         raise EOFError from None
-    finally:
-        halfway.cancel()
 
 
-def _shut(connection: Connection) -> None:
-    """End the reading of another thread, which ``close`` would not."""
+def _limit_reading(connection: Connection) -> None:
+    """Its length may have been written over, and reading knows no limit of time of its own.
+
+    A thread that watches the clock would cost more than all else that is done for a reply.
+    """
     if os.name == "posix":
-        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
-            end.shutdown(socket.SHUT_RDWR)
+        with socket.socket(fileno=os.dup(connection.fileno())) as end:
+            limit = struct.pack("ll", int(_READ_LIMIT_S), int(_READ_LIMIT_S % 1 * 1e6))
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
 def check_reply(reply: Mapping[str, Any], elapsed_s: float) -> None:

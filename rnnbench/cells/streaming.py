@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnnbench.cells.composing import compose
 from rnnbench.cells.network import part, state_shapes
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Batch, Cell, NetworkSpec
@@ -47,6 +48,7 @@ def network_step(
         # project is written for all steps at once, (T,B,...)
         projected = cell.project(ops, p, ops.reshape(x, (1, *x.shape)))
         u = {name: value[0] for name, value in projected.items()}
-        after, x = cell.step(ops, p, u, part(state, prefix))
+        after, y = cell.step(ops, p, u, part(state, prefix))
+        x = compose(ops, spec, parameters, index, y, x, None)
         new.update({prefix + name: value for name, value in after.items()})
     return ops.matmul(x, parameters["head.W"]) + parameters["head.b"], new

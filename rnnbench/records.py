@@ -79,6 +79,7 @@ class Case:
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
+    projection: int | None = None
     env: str = PRESENT
     train: Train = field(default_factory=Train)
     measure: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")
@@ -88,7 +89,7 @@ class Case:
         """What is learned, whoever computes it: cases that share this learn the same curve."""
         return (
             self.task, self.length, self.cell, self.hidden, self.layers, self.bidirectional,
-            self.embedding, self.batch, self.init, self.forget_bias, self.dtype, self.train,
+            self.embedding, self.batch, self.init, self.forget_bias, self.dtype, self.projection, self.train,
         )  # fmt: skip
 
     @property
@@ -99,7 +100,10 @@ class Case:
     @property
     def key(self) -> str:
         """Identifies the case in every file: readable axes, then a digest of all fields."""
-        digest = hashlib.sha256(repr((_OF_CASE(self), _OF_TRAIN(self.train))).encode()).hexdigest()[:8]
+        later = ((name, getattr(self, name)) for name in _LATER)
+        told = (each for each in later if each[1] != _LATER[each[0]])
+        digested = (_OF_CASE(self), _OF_TRAIN(self.train), *told)
+        digest = hashlib.sha256(repr(digested).encode()).hexdigest()[:8]
         env = "" if self.env == PRESENT else f"{self.env}-"
         return (
             f"{self.task}-T{self.length}-{self.cell}-H{self.hidden}-"
@@ -107,7 +111,9 @@ class Case:
         )
 
 
-_OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name != "train"))
+_LATER: Mapping[str, Any] = {"projection": None}
+"""Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
+_OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name not in ("train", *_LATER)))
 _OF_TRAIN = attrgetter(*(item.name for item in fields(Train)))
 """All fields in one go: a table of ten thousand records asks for every key several times."""
 

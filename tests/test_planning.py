@@ -100,13 +100,13 @@ def test_every_axis_default_and_section_reaches_the_case() -> None:
 axes: {task: copy, length: 7, cell: gru, backend: torch, hidden: 3, layers: 2, dtype: float64, threads: 2}
 defaults:
   {bidirectional: sum, embedding: 5, batch: 6, init: orthogonal, forget_bias: 2, device: "cuda:1",
-   implementation: portable, train: {optimizer: sgd, lr: 1}, measure: [forward]}
+   projection: 4, implementation: portable, train: {optimizer: sgd, lr: 1}, measure: [forward]}
 """
     assert planned(text).cases == (
         Case(
             "copy", 7, "gru", "torch", "portable", hidden=3, layers=2, bidirectional="sum",
             embedding=5, batch=6, init="orthogonal", forget_bias=2.0, device="cuda:1",
-            dtype="float64", threads=2,
+            dtype="float64", threads=2, projection=4,
             train=Train(optimizer="sgd", lr=1.0), measure=("forward",),
         ),
     )  # fmt: skip

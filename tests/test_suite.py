@@ -103,6 +103,8 @@ budget: 1.5 h
         ("bidirectional: [true, concat]", 's.yaml:5: axes.bidirectional[1]: "concat" is given twice'),
         ("bidirectional: summ", 's.yaml:5: axes.bidirectional: "summ" is not allowed. '
          'Give none, concat, sum, true or false. Did you mean "sum"?'),
+        ("projection: [4, null, 0]", "s.yaml:5: axes.projection[2]: 0 is not allowed. "
+         f"{HIDDEN[:-1]}, or null."),
         ("forget_bias: .nan", f"s.yaml:5: axes.forget_bias: nan is not allowed. {BIAS}"),
         ("forget_bias: false", f"s.yaml:5: axes.forget_bias: false is not allowed. {BIAS}"),
         ("dtype: float16", 's.yaml:5: axes.dtype: "float16" is not allowed. Give float32 or float64.'),

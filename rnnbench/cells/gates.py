@@ -12,6 +12,11 @@ def gated_shapes(sizes: Sizes, gates: tuple[str, ...]) -> dict[str, tuple[int, .
     return {"W_x": (sizes.input, G, H), "W_h": (H, G, H), "b": (G, H)}
 
 
+def projected_size(sizes: Sizes) -> int:
+    """Features P of a projected output: a quarter of H where none are given, at least 1."""
+    return max(1, sizes.hidden // 4) if sizes.projection is None else sizes.projection
+
+
 def linear(ops: Ops, x: Array, W: Array) -> Array:
     """x (...,N) times W (N,G,H) -> (...,G,H), as one matrix product."""
     N, G, H = W.shape

@@ -1,4 +1,4 @@
-"""Normalisation inside a time step, over the features of one example: nothing is remembered between batches."""
+"""Normalisation over the features of one example at one time step: no batch takes part in it."""
 
 from __future__ import annotations
 

@@ -283,6 +283,10 @@ def describe(
     vocab: Annotated[int | None, typer.Option("--vocab", min=1, help="Tokens; inputs are embedded.")] = None,
     layers: Annotated[int, typer.Option("--layers", min=1, max=64, help="Stacked layers.")] = 1,
     bidirectional: Annotated[Merged, typer.Option("--bidirectional", help="Merge.")] = Merged.none,
+    projection: Annotated[
+        int | None,
+        typer.Option("--projection", min=1, help="Projected output features, where a cell has them."),
+    ] = None,
     readout: Annotated[Read, typer.Option("--readout", help="The last valid step, or each.")] = Read.last,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -298,6 +302,7 @@ def describe(
         vocab=vocab,
         layers=layers,
         bidirectional=bidirectional.value,
+        projection=projection,
         readout=readout.value,
         plugin_files=plugin or [],
         json=json,

@@ -25,6 +25,7 @@ def describe_cell(
     vocab: int | None,
     layers: int,
     bidirectional: Merge,
+    projection: int | None,
     readout: Readout,
     plugin_files: Sequence[Path],
     json: bool,
@@ -43,6 +44,7 @@ def describe_cell(
         layers=layers,
         bidirectional=bidirectional,
         vocab=vocab,
+        projection=projection,
     )
     described = describe(plugins.cells[name], spec)
     backends = _backends(offers_of(plugins), name)

@@ -46,6 +46,7 @@ def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
         bidirectional=case.bidirectional,
         vocab=shape.vocab,
         lengths=shape.lengths,
+        projection=case.projection,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -46,6 +46,10 @@ class Setting:
 def _whole(low: int, high: int, about: str) -> Setting:
     bounds = f"a whole number from {low:,} to {high:,}"
     return Setting(Annotated[int, Field(ge=low, le=high)], bounds, about)
+
+
+def _or_null(setting: Setting) -> Setting:
+    return replace(setting, type=setting.type | None, allowed=f"{setting.allowed}, or null")
 
 
 def _real(low: float, high: float, about: str) -> Setting:
@@ -113,6 +117,9 @@ AXES: Mapping[str, Setting] = {
     "device": _DEVICE,
     "dtype": _word("precision of parameters and arithmetic", "float32", "float64"),
     "threads": _whole(1, 1024, "cores that a case may use"),
+    "projection": _or_null(
+        _whole(1, 65_536, "output features P of cells that project their output; null: a quarter of hidden")
+    ),
 }
 """Everything that multiplies, in the order in which cases are planned."""
 

@@ -20,6 +20,8 @@ API_VERSION = 1
 Readout = Literal["last", "each"]
 Loss = Literal["cross_entropy", "mse"]
 Merge = Literal["none", "concat", "sum"]
+Norm = Literal["none", "layer"]
+DropoutKind = Literal["between", "variational"]
 Optimizer = Literal["sgd", "adam"]
 Parameters = Mapping[str, np.ndarray]
 State = Mapping[str, np.ndarray]
@@ -124,7 +126,12 @@ class NetworkSpec:
     ``input_size`` is the number of features I of ``inputs`` (B,T,I), or, where ``vocab`` is given,
     the width of the embedding and ``inputs`` are integer tokens (B,T). ``lengths`` says whether
     batches carry lengths. ``readout`` feeds the head from the last valid step ("last") or from
-    every step ("each"). ``projection`` is that of ``Sizes``.
+    every step ("each"). ``projection`` is that of ``Sizes``. ``residual``, ``norm`` and
+    ``dropout`` (the share that is dropped) act between layers: see ``rnnbench.cells.composing``.
+
+    ``window`` truncates back-propagation: each direction's T steps are cut into windows of so many, counted
+    back from the step that it reads last; states are carried from one to the next, gradients are not, and
+    those of all windows are summed. None, or T and more: full.
     """
 
     cell: str
@@ -137,11 +144,21 @@ class NetworkSpec:
     bidirectional: Merge = "none"
     vocab: int | None = None
     lengths: bool = False
+    window: int | None = None
     projection: int | None = None
+    residual: bool = False
+    norm: Norm = "none"
+    dropout: float = 0.0
+    dropout_kind: DropoutKind = "between"
 
     @property
     def directions(self) -> tuple[str, ...]:
         return ("forward",) if self.bidirectional == "none" else ("forward", "backward")
+
+    @property
+    def composed(self) -> bool:
+        """Whether something stands between layers that a kernel of all layers at once does not know."""
+        return self.residual or self.norm != "none" or self.dropout > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +180,8 @@ class Batch:
     Shapes: inputs (B,T,I) float or (B,T) int32 tokens; lengths (B,) int32, each from 1 to T, or
     None; targets (B,) int32 or (B,O) float for readout "last", (B,T) int32 or (B,T,O) float for
     "each". ``state`` holds initial states {"layers.0.forward.h": (B,H)}; None: zeros.
+    ``dropout`` holds what the input of a layer is multiplied with in ``gradients`` and ``train_step``,
+    and never in ``forward``: {"layers.1": (B,T,F) or, the same at all steps, (B,1,F)}; None: nothing.
     What stands behind a sequence's length is padding and may be anything, NaN included.
     """
 
@@ -170,6 +189,7 @@ class Batch:
     targets: np.ndarray
     lengths: np.ndarray | None = None
     state: State | None = None
+    dropout: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 Written once over ``ops``, time-major inside: T steps, B sequences. A backend with a faster
 recurrent layer puts it in the place of ``layer`` (one layer in one direction) or ``stack`` (all
-of them); everything else stays the same function.
+of them, or one after the other where something stands between them); everything else stays the same
+function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from rnnbench.cells.composing import compose, norm_shapes, single_layer
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Cell, NetworkSpec, Sizes
 
@@ -31,7 +33,10 @@ def feature_size(cell: Cell, spec: NetworkSpec) -> int:
 
 
 def parameter_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
-    """Every canonical parameter: embed.E (V,I), layers.<l>.<direction>.<name>, head.W (F,O), head.b (O)."""
+    """Every canonical parameter: embed.E (V,I), layers.<l>.<direction>.<name>, head.W (F,O), head.b (O).
+
+    Those of norms come last, so that all else starts from the same random numbers with and without them.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     if spec.vocab is not None:
         shapes["embed.E"] = (spec.vocab, spec.input_size)
@@ -41,7 +46,7 @@ def parameter_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]
                 shapes[f"layers.{index}.{direction}.{name}"] = shape
     shapes["head.W"] = (feature_size(cell, spec), spec.output_size)
     shapes["head.b"] = (spec.output_size,)
-    return shapes
+    return shapes | norm_shapes(spec, feature_size(cell, spec))
 
 
 def state_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
@@ -80,6 +85,37 @@ def unroll(
     return y, last
 
 
+def in_windows(layer: Layer, window: int) -> Layer:
+    """``layer`` with truncated gradients: the same outputs, but no gradient leaves a window for the one before.
+
+    Windows of ``window`` steps end with the last step, so the first may be shorter (Williams & Peng 1990, with
+    one update for all windows). Whatever computes a layer is truncated so, and does not know of it.
+    """
+
+    def windowed(
+        ops: Ops, cell: Cell, p: Arrays, x: Array, mask: Array | None, state: Arrays
+    ) -> tuple[Array, dict[str, Array]]:
+        whole = (x.shape[0] - 1) // window
+        first = x.shape[0] - whole * window
+
+        def cut(value: Array) -> Array:
+            return ops.reshape(value[first:], (whole, window, *value.shape[1:]))
+
+        def body(state: dict[str, Array], u: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+            start = {name: ops.stop_gradient(value) for name, value in state.items()}
+            y, last = layer(ops, cell, p, u["x"], u.get("mask"), start)
+            return last, y
+
+        y, last = layer(ops, cell, p, x[:first], None if mask is None else mask[:first], state)
+        if not whole:
+            return y, last
+        rest = {"x": cut(x)} if mask is None else {"x": cut(x), "mask": cut(mask)}
+        last, ys = ops.scan(body, last, rest)
+        return ops.concat([y, ops.reshape(ys, (whole * window, *ys.shape[2:]))], 0), last
+
+    return windowed
+
+
 def masked_step(ops: Ops, cell: Cell, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
     """The cell's step; where ``u`` has a "mask" (B,1) that is False the state stays and y is 0."""
     if "mask" not in u:
@@ -110,6 +146,8 @@ def stack_layers(
     The backward direction flips x and mask along time, so that padding comes first and freezes
     the initial state; its output is flipped back.
     """
+    if spec.window is not None:
+        layer = in_windows(layer, spec.window)
     final: dict[str, Array] = {}
     ys: list[Array] = []
     for index in range(spec.layers):
@@ -131,11 +169,61 @@ def stack_layers(
     return ys, final
 
 
+def run_layers(
+    ops: Ops,
+    cell: Cell,
+    spec: NetworkSpec,
+    parameters: Arrays,
+    x: Array,
+    mask: Array | None,
+    state: Arrays | None,
+    stack: Stack,
+    dropout: Arrays | None,
+) -> tuple[list[Array], Array, dict[str, Array]]:
+    """The top layer's y (T,B,F) of each direction, what it read (T,B,F), and all final states.
+
+    Where something stands between layers, ``stack`` is called for each of them, as for a network of one.
+    """
+    if not spec.composed:
+        ys, final = stack(ops, cell, spec, parameters, x, mask, state)
+        return ys, x, final
+    features = feature_size(cell, spec)
+    states: dict[str, Array] = {}
+    ys: list[Array] = []
+    for index in range(spec.layers):
+        if ys:
+            x = compose(ops, spec, parameters, index - 1, merge(ops, spec, ys), x, dropout)
+        prefix = f"layers.{index}."
+        ys, last = stack(
+            ops,
+            cell,
+            single_layer(spec, index, features),
+            _renamed(parameters, prefix, "layers.0."),
+            x,
+            mask,
+            None if state is None else _renamed(state, prefix, "layers.0."),
+        )
+        states.update(_renamed(last, "layers.0.", prefix))
+    return ys, x, states
+
+
+def _renamed(values: Arrays, prefix: str, new: str) -> dict[str, Array]:
+    return {new + name: value for name, value in part(values, prefix).items()}
+
+
 def merge(ops: Ops, spec: NetworkSpec, ys: list[Array]) -> Array:
     """One direction as it is; two concatenated along the last axis or summed."""
     if len(ys) == 1:
         return ys[0]
     return ops.concat(ys, len(ys[0].shape) - 1) if spec.bidirectional == "concat" else ys[0] + ys[1]
+
+
+def split_directions(spec: NetworkSpec, x: Array) -> list[Array]:
+    """What ``merge`` gave, by direction again: of a sum, which cannot be told apart, the whole as forward."""
+    if spec.bidirectional != "concat":
+        return [x]
+    half = x.shape[-1] // 2
+    return [x[..., :half], x[..., half:]]
 
 
 def read_last(ops: Ops, spec: NetworkSpec, ys: list[Array], lengths: Array | None) -> Array:
@@ -161,16 +249,24 @@ def network_outputs(
     lengths: Array | None,
     state: Arrays | None,
     stack: Stack = stack_layers,
+    dropout: Arrays | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """Inputs (T,B,I) or tokens (T,B) -> outputs (B,O) or, time-major, (T,B,O), and the final states."""
+    """Inputs (T,B,I) or tokens (T,B) -> outputs (B,O) or, time-major, (T,B,O), and the final states.
+
+    ``dropout``: the batch's masks, time-major, (T,B,F) or (1,B,F); None for evaluation.
+    """
     x = ops.rows(parameters["embed.E"], inputs) if spec.vocab is not None else inputs
     mask = None
     if lengths is not None:
         valid = valid_steps(ops, x.shape[0], lengths)
         mask = ops.reshape(valid, (*valid.shape, 1))
         x = ops.where(mask, x, 0.0)
-    ys, final = stack(ops, cell, spec, parameters, x, mask, state)
-    y = read_last(ops, spec, ys, lengths) if spec.readout == "last" else merge(ops, spec, ys)
+    ys, below, final = run_layers(ops, cell, spec, parameters, x, mask, state, stack, dropout)
+    last = spec.readout == "last"
+    y = read_last(ops, spec, ys, lengths) if last else merge(ops, spec, ys)
+    if last and spec.residual and spec.layers > 1:
+        below = read_last(ops, spec, split_directions(spec, below), lengths)
+    y = compose(ops, spec, parameters, spec.layers - 1, y, below, None)
     return ops.matmul(y, parameters["head.W"]) + parameters["head.b"], final
 
 

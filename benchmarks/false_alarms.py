@@ -138,7 +138,7 @@ def report(first: RunResults, again: RunResults, resamples: int) -> Iterator[str
     """The Markdown table."""
     once = compare_axis(first, "env", BASE)
     twice = confirm(once, compare_axis(again, "env", BASE)) if again is not first else once
-    timings = first.timings()
+    timings = first.timings
     pairs = [
         (timings[row.base_case.key, "forward"], timings[row.case.key, "forward"])
         for row in once.rows

@@ -227,26 +227,34 @@ def noise(samples: Samples) -> float:
 
 
 def drift(samples: Samples) -> Drift:
-    """Whether calls grow slower or faster over the rounds.
+    """Whether calls grow slower or faster over the rounds: ``trend_p``, and the change of the Theil-Sen line.
 
-    The p is two-sided, of Mann and Kendall's S summed over processes (Mann 1945; Kendall 1975; summed as
-    in Hirsch, Slack and Smith 1982), normal with the correction for continuity; the change is that of
-    the Theil-Sen line (Sen, JASA 1968) through all processes, from the first round to the last.
+    That line (Sen, JASA 1968) goes through all processes; the change is from the first round to the last.
     """
-    s, variance, slopes, last = 0, 0.0, [], 0
+    slopes, last = [], 0
     for rounds in samples.values():
         points = sorted(rounds.items())
-        n = len(points)
-        variance += n * (n - 1) * (2 * n + 5) / 18
         if points:
             last = max(last, points[-1][0] - points[0][0])
-        for (x0, y0), (x1, y1) in combinations(points, 2):
-            s += (y1 > y0) - (y1 < y0)
-            slopes.append(math.log(y1 / y0) / (x1 - x0))
-    if not slopes:
-        return Drift(0.0, 1.0)
-    z = max(abs(s) - 1, 0) / math.sqrt(variance)
-    return Drift(math.expm1(median(slopes) * last), min(1.0, 2 * float(ndtr(-z))))
+        slopes += [math.log(y1 / y0) / (x1 - x0) for (x0, y0), (x1, y1) in combinations(points, 2)]
+    change = math.expm1(median(slopes) * last) if slopes else 0.0
+    return Drift(change, trend_p(samples))
+
+
+def trend_p(samples: Samples) -> float:
+    """The two-sided p of a trend over the rounds; 1.0 where no process has two.
+
+    Mann and Kendall's S summed over processes (Mann 1945; Kendall 1975; summed as in Hirsch, Slack and Smith
+    1982), normal with the correction for continuity.
+    """
+    s, variance = 0, 0.0
+    for rounds in samples.values():
+        values = [rounds[number] for number in sorted(rounds)]
+        n = len(values)
+        variance += n * (n - 1) * (2 * n + 5) / 18
+        for index, later in enumerate(values):
+            s += sum((later > earlier) - (later < earlier) for earlier in values[:index])
+    return min(1.0, 2 * float(ndtr(-max(abs(s) - 1, 0) / math.sqrt(variance)))) if variance else 1.0
 
 
 def fit_line(lengths: Sequence[float], times: Sequence[float]) -> Line:

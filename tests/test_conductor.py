@@ -271,7 +271,7 @@ def test_a_resumed_run_completes_and_repeats_nothing(
     if where == "record" and count >= 3:
         assert not any("training, seed" in note for note in told.notes), "it was trained already"
         assert len({record.score.trained_on for record in after.records if record.score}) == 1
-    samples = after.timings()
+    samples = after.timings
     assert {len(rounds) for processes in samples.values() for rounds in processes.values()} == {2}
     done = len(lines(folder, "blocks")), len(lines(folder, "records"))
     told = Told()
@@ -501,6 +501,6 @@ def test_processes_are_added_only_to_what_is_not_settled(
     )
     assert {record.case.env for record in results.records} == {PRESENT, "again"}
     assert {record.status for record in results.records} == {"ok"}
-    found = {key: sorted(samples) for (key, _), samples in results.timings().items()}
+    found = {key: sorted(samples) for (key, _), samples in results.timings.items()}
     assert list(found.values()) == [list(range(processes))] * 2
     assert len({block.loops for block in results.blocks}) == 1, "the same on both sides, in every process"

@@ -252,7 +252,7 @@ def test_run_with_a_second_interpreter_pairs_the_cases(tmp_path: Path, monkeypat
     assert {one.case.env, other.case.env} == {PRESENT, "again"}
     assert set(results.run.environments) == {"toy, present", "toy, again"}
     assert {facts["env"] for facts in results.run.environments.values()} == {PRESENT, "again"}
-    timings = results.timings()
+    timings = results.timings
     samples = [timings[record.case.key, "forward"] for record in (one, other)]
     assert samples[0][0].keys() == samples[1][0].keys() == {0, 1, 2, 3}
     between = ratio(*samples)

@@ -103,7 +103,7 @@ def test_pytest_benchmark_compares_the_file(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False, cwd=tmp_path,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        timings = results.timings()
+        timings = results.timings
         ok = [record.case for record in results.records if record.status == "ok"]
         keys = [(case, phase) for case in ok for phase in case.measure if (case.key, phase) in timings]
         table = pd.read_csv(tmp_path / "t.csv").set_index("name")
@@ -165,7 +165,7 @@ def test_github_action_benchmark() -> None:
         names = [entry["name"] for entry in entries]
         assert len(set(names)) == len(names)
         found = {entry["name"]: entry for entry in entries}
-        for (key, phase), samples in results.timings().items():
+        for (key, phase), samples in results.timings.items():
             time, entry = estimate(samples), found[safe(f"{key} {phase}")]
             assert (entry["unit"], entry["value"]) == ("us", pytest.approx(time.value * 1e6))
             assert time.low is not None
@@ -308,7 +308,7 @@ def test_learning_curves_in_tensorboard(tmp_path: Path, monkeypatch: pytest.Monk
             assert [event.value for event in found] == pytest.approx(values)
     assert read_back == {record.case.key for of in trained for record in of}
     record = trained[0][0]
-    step = estimate(small.timings()[record.case.key, "train_step"]).value
+    step = estimate(small.timings[record.case.key, "train_step"]).value
     events = EventAccumulator(str(tmp_path / small.run.name / record.case.key / "seed-0"))
     events.Reload()
     first, *_, last = events.Scalars("loss")

@@ -172,7 +172,7 @@ def shape(results: RunResults) -> tuple[set[tuple[str, str, bool]], dict[object,
     records = {(record.case.key, record.status, record.score is None) for record in results.records}
     blocks = {
         of: {process: sorted(rounds) for process, rounds in processes.items()}
-        for of, processes in results.timings().items()
+        for of, processes in results.timings.items()
     }
     return records, blocks
 
@@ -355,7 +355,7 @@ def test_a_file_that_may_not_grow_ends_the_run_in_one_line_and_it_goes_on_later(
     assert place.lines("blocks")[: len(kept)] == kept
     results = read(place.folder)
     assert results.problems == ()
-    assert [len(rounds) for rounds in next(iter(results.timings().values())).values()] == [60]
+    assert [len(rounds) for rounds in next(iter(results.timings.values())).values()] == [60]
 
 
 @linux

@@ -168,7 +168,7 @@ def test_a_line_goes_by_time_and_knows_its_commits() -> None:
     assert [point.run for point in line.points] == [f"run-{day:02}" for day in range(24)]
     assert [point.commit[:2] for point in line.points] == [f"{day:02}" for day in range(24)]
     assert [point.dirty for point in line.points] == [day == 3 for day in range(24)]
-    samples = [each.timings()[line.case.key, "train_step"] for each in runs]
+    samples = [each.timings[line.case.key, "train_step"] for each in runs]
     assert [point.interval for point in line.points] == [estimate(each) for each in samples]
     assert [point.ratio for point in line.points[1:]] == [
         quotient(now, before) for before, now in pairwise(summarize(samples))
@@ -203,7 +203,7 @@ def test_a_run_without_the_value_is_a_gap() -> None:
     (line,) = history(runs)
     assert [point.status for point in line.points] == ["ok", "crashed", "ok"]
     assert [point.value is None for point in line.points] == [False, True, False]
-    before, now = summarize([runs[day].timings()[line.case.key, "train_step"] for day in (0, 2)])
+    before, now = summarize([runs[day].timings[line.case.key, "train_step"] for day in (0, 2)])
     assert line.points[2].ratio == quotient(now, before)
     assert history([replace(each, records=(failed,), blocks=()) for each in runs]) == ()
 

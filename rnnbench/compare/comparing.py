@@ -129,7 +129,7 @@ def compare_axis(
 
 def by_case(results: RunResults) -> Mapping[str, Times]:
     """Case key -> phase -> its times."""
-    timings = {at: samples for at, samples in results.timings().items() if any(samples.values())}
+    timings = {at: samples for at, samples in results.timings.items() if any(samples.values())}
     found: dict[str, dict[Measure, Timed]] = {}
     for (at, samples), summary in zip(timings.items(), summarize(list(timings.values())), strict=True):
         found.setdefault(at[0], {})[at[1]] = Timed(samples, summary)

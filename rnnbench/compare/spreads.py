@@ -25,7 +25,7 @@ def spreads_of(runs: Sequence[RunResults], head: RunResults) -> Spreads:
         return {}
     values: dict[tuple[str, Measure], list[float]] = {}
     for run in runs:
-        timings = {at: samples for at, samples in run.timings().items() if any(samples.values())}
+        timings = {at: samples for at, samples in run.timings.items() if any(samples.values())}
         like = _like(run, head)
         for at, summary in zip(timings, summarize(list(timings.values())), strict=True):
             if at[0] in like:

@@ -21,7 +21,7 @@ def github_action_benchmark(results: RunResults) -> bytes:
     where no usable one is known; ``extra`` says what doubts there are. Scores are not in it: of
     most of them, more is better.
     """
-    timings = results.timings()
+    timings = results.timings
     entries = [
         entry
         for record in results.records

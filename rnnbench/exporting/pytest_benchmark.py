@@ -105,7 +105,7 @@ def quartiles(data: Sequence[float]) -> tuple[float, float]:
 
 
 def _benchmarks(results: RunResults) -> Iterator[dict[str, Any]]:
-    timings = results.timings()
+    timings = results.timings
     for record in results.records:
         if record.status != "ok":
             continue

@@ -59,7 +59,7 @@ def folder_name(text: str) -> str:
 
 def _curves(results: RunResults) -> list[tuple[Record, Score, Curve, float]]:
     """(record, score, curve, seconds of a training step) of the cases that were trained themselves."""
-    timings = results.timings()
+    timings = results.timings
     found = []
     for record in results.records:
         score = record.score

@@ -81,7 +81,7 @@ def measured(runs: Iterable[RunResults]) -> tuple[str, ...]:
     """Every quantity that some record of ``runs`` has: phases, single timings, bytes, counts and scores."""
     found: dict[str, None] = {}
     for results in runs:
-        timed = {phase for _, phase in results.timings()}
+        timed = {phase for _, phase in results.timings}
         found |= {phase: None for phase in TIMED if phase in timed}
         for record in results.records:
             found |= dict.fromkeys((*record.phases, *record.memory))

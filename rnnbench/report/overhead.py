@@ -41,7 +41,7 @@ def overheads(results: RunResults, groups: Sequence[Ranking]) -> tuple[Overhead,
     By title; within one, the cheapest time step first. Cases that no process has timed at all their lengths
     have none.
     """
-    timings = results.timings()
+    timings = results.timings
     found: dict[Case, list[_Point]] = {}
     for group in groups:
         for row in group.ranked:

@@ -32,7 +32,7 @@ class Shape:
 
 def shapes_beside(results: RunResults) -> list[Shape]:
     """Every shape of the run for which figures were published; [] for a suite that repeats nobody's."""
-    timings = results.timings()
+    timings = results.timings
     names = labels([record.case for record in results.records])
     found: dict[tuple[str, Measure], dict[Line, float]] = {}
     for record in results.records:

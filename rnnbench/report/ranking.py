@@ -78,7 +78,7 @@ def rank_groups(results: RunResults) -> tuple[Ranking, ...]:
 
     Of the tasks that the run names as negative controls the times are ranked, the scores never.
     """
-    timings = results.timings()
+    timings = results.timings
     names = labels([record.case for record in results.records])
     scores = scores_by_network(results.records, names)
     varying = varying_fields([record.case for record in results.records])

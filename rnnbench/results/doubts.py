@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rnnbench.records import Finding, Measure, Record, Score
 from rnnbench.results.reading import RunResults, Timings, read
-from rnnbench.stats import Samples, drift, estimate, noise, standing
+from rnnbench.stats import Samples, drift, estimate, noise, standing, trend_p
 
 NOISY = 0.10
 """Rounds of one process that spread by more than this (1.4826 × MAD) say little of differences of 5 %."""
@@ -32,14 +32,13 @@ def open_run(folder: Path) -> RunResults:
 
 def with_doubts(results: RunResults) -> RunResults:
     """The results, every ``ok`` record with the findings that its blocks and scores give."""
-    timings = results.timings()
-    records = tuple(
+    timings = results.timings
+    return results.with_records(
         replace(record, findings=(*record.findings, *_doubts(record, results, timings)))
         if record.status == "ok"
         else record
         for record in results.records
     )
-    return replace(results, records=records)
 
 
 def _doubts(record: Record, results: RunResults, timings: Timings) -> Iterator[Finding]:
@@ -98,5 +97,7 @@ def is_followed(record: Record, score: Score) -> bool:
 
 def drifting(samples: Samples) -> float | None:
     """The change from the first round to the last where it is shown and beyond noise; None otherwise."""
-    trend = drift(samples)
-    return trend.change if trend.p < DRIFT_P and abs(trend.change) > noise(samples) else None
+    if trend_p(samples) >= DRIFT_P:  # of nearly all, and the line is the dear part
+        return None
+    change = drift(samples).change
+    return change if abs(change) > noise(samples) else None

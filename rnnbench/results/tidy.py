@@ -43,7 +43,7 @@ def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
     """As ``load``, of runs that have been read."""
     rows: list[dict[str, Any]] = []
     for results in runs:
-        timings = results.timings()
+        timings = results.timings
         steps = {name: percentile_timings(results.blocks, name) for name in PERCENTILES}
         found = [_row(results.run, record, timings, steps) for record in results.records]
         medians: dict[tuple[str, Measure], float] = {

@@ -22,6 +22,7 @@ Loss = Literal["cross_entropy", "mse"]
 Merge = Literal["none", "concat", "sum"]
 Norm = Literal["none", "layer"]
 DropoutKind = Literal["between", "variational"]
+Attention = Literal["none", "bahdanau", "luong_dot", "luong_general", "luong_concat"]
 Optimizer = Literal["sgd", "adam"]
 Parameters = Mapping[str, np.ndarray]
 State = Mapping[str, np.ndarray]
@@ -67,7 +68,10 @@ class Cell(Protocol):
         ...
 
     def project(self, ops: Ops, p: Mapping[str, Array], x: Array) -> dict[str, Array]:
-        """The part of the input that is pointwise in time: x (T,B,I) -> {name: (T,B,...)}."""
+        """The part of the input that is pointwise in time: x (T,B,I) -> {name: (T,B,...)}.
+
+        What all sequences share may be (T,1,...).
+        """
         ...
 
     def step(
@@ -100,10 +104,12 @@ class AffineCell(Cell, Protocol):
     def affine(
         self, ops: Ops, p: Mapping[str, Array], u: Mapping[str, Array], before: Mapping[str, Array]
     ) -> dict[str, tuple[Array, Array]]:
-        """Of all steps, u {name: (T,B,...)}: state name -> (a, b), both (T,B,...).
+        """Of all steps, u {name: (T,B,...)}: state name -> (a, b), both (T,B,...), or a (T,1,...) if it is the
+        same for all sequences.
 
         ``before`` holds what is known already of the states before each step, (T,B,...): nothing at first.
-        A state whose coefficients need another state comes in a later call, until all are known.
+        Each call gives states that are not in ``before``: one whose coefficients need another state comes
+        in a later call, until all are known.
         """
         ...
 
@@ -120,6 +126,17 @@ class AffineCell(Cell, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class DecoderSpec:
+    """The second half of an encoder–decoder network, which puts out tokens: see ``rnnbench.cells.decoding``.
+
+    ``embedding``: width in which the tokens that it has put out are fed back.
+    """
+
+    embedding: int
+    attention: Attention = "none"
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSpec:
     """The static structure of a network: all that decides which kernel a framework takes.
 
@@ -132,6 +149,9 @@ class NetworkSpec:
     ``window`` truncates back-propagation: each direction's T steps are cut into windows of so many, counted
     back from the step that it reads last; states are carried from one to the next, gradients are not, and
     those of all windows are summed. None, or T and more: full.
+
+    With a ``decoder`` all of this is the encoder, but for ``cell``, ``hidden`` and ``layers``, which both
+    halves have; readout is "each", of the decoder's S steps, and loss "cross_entropy".
     """
 
     cell: str
@@ -150,6 +170,7 @@ class NetworkSpec:
     norm: Norm = "none"
     dropout: float = 0.0
     dropout_kind: DropoutKind = "between"
+    decoder: DecoderSpec | None = None
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -166,11 +187,13 @@ class TrainingSpec:
     """How parameters are updated: the arithmetic is defined in ``rnnbench.training``.
 
     ``clip`` bounds the global norm of the gradient of all canonical parameters; None: no clipping.
+    ``l2``: λ of the penalty (λ/2) Σ ‖W‖² over all kernels, which is part of the loss and of its gradient.
     """
 
     optimizer: Optimizer = "sgd"
     lr: float = 0.01
     clip: float | None = None
+    l2: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,6 +206,10 @@ class Batch:
     ``dropout`` holds what the input of a layer is multiplied with in ``gradients`` and ``train_step``,
     and never in ``forward``: {"layers.1": (B,T,F) or, the same at all steps, (B,1,F)}; None: nothing.
     What stands behind a sequence's length is padding and may be anything, NaN included.
+
+    For a decoder targets are (B,S) int32 classes, of which ``target_lengths`` (B,) int32, never None, are
+    valid; ``lengths`` are the source's. ``decoder_inputs`` (B,S) int32 are the tokens that it is fed, O (the
+    number of classes) being the start: teacher forcing. None: it is fed what it puts out: greedy decoding.
     """
 
     inputs: np.ndarray
@@ -190,6 +217,13 @@ class Batch:
     lengths: np.ndarray | None = None
     state: State | None = None
     dropout: Mapping[str, np.ndarray] | None = None
+    target_lengths: np.ndarray | None = None
+    decoder_inputs: np.ndarray | None = None
+
+    @property
+    def output_lengths(self) -> np.ndarray | None:
+        """Valid steps of outputs that have a time axis: those of the targets where they have their own."""
+        return self.lengths if self.target_lengths is None else self.target_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +364,8 @@ class Implementation:
 class TaskShape:
     """What a network must look like to learn a task at one length.
 
-    ``features`` is I, or None where inputs are tokens (then ``vocab`` is given).
+    ``features`` is I, or None where inputs are tokens (then ``vocab`` is given). ``decoder``: targets are
+    sequences of a length of their own, put out token by token; the task is a ``SequenceTask``.
     """
 
     output_size: int
@@ -341,6 +376,7 @@ class TaskShape:
     features: int | None = None
     vocab: int | None = None
     lengths: bool = False
+    decoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +425,14 @@ class Task(Protocol):
     def prepare(self, length: int) -> TaskData:
         """Raises ``RequestError`` for a length that the data cannot give, ``Unavailable`` for absent data."""
         ...
+
+
+@runtime_checkable
+class SequenceTask(Task, Protocol):
+    """A task whose answers are sequences of a length of their own: its networks have a decoder."""
+
+    @property
+    def answers(self) -> Literal["sequences"]: ...
 
 
 @dataclass(frozen=True, slots=True)

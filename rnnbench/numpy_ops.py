@@ -95,6 +95,10 @@ class NumpyOps:
         flat = anp.reshape(x, (-1, x.shape[-1]))
         return anp.reshape(flat[np.arange(flat.shape[0]), index.reshape(-1)], index.shape)
 
+    def argmax(self, x: Array) -> Array:
+        """See Ops."""
+        return anp.argmax(x, -1)
+
     def where(self, condition: Array, a: Array, b: Array) -> Array:
         """See Ops."""
         return _where(condition, a, b)

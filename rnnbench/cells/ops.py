@@ -56,6 +56,10 @@ class Ops(Protocol):
         """x (...,O), index (...) of integers -> x[..., index] (...)."""
         ...
 
+    def argmax(self, x: Array) -> Array:
+        """Index (...) of the largest entry over the last axis, as integers that ``rows`` takes; no gradient."""
+        ...
+
     def where(self, condition: Array, a: Array, b: Array) -> Array:
         """Elementwise choice; a or b may be a Python number."""
         ...

@@ -50,6 +50,10 @@ class JaxOps:
         """See Ops."""
         return jnp.take_along_axis(x, index[..., None], axis=-1)[..., 0]
 
+    def argmax(self, x: Array) -> Array:
+        """See Ops."""
+        return jnp.argmax(x, axis=-1)
+
     def where(self, condition: Array, a: Array, b: Array) -> Array:
         """See Ops."""
         return jnp.where(condition, a, b)

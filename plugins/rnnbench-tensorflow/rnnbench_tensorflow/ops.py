@@ -54,6 +54,10 @@ class TensorflowOps:
         chosen = tf.one_hot(index, x.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
         return tf.reduce_sum(tf.where(chosen, x, tf.zeros((), x.dtype)), -1)
 
+    def argmax(self, x: Array) -> Array:
+        """See Ops."""
+        return tf.argmax(x, -1)
+
     def where(self, condition: Array, a: Array, b: Array) -> Array:
         """See Ops."""
         dtype = a.dtype if tf.is_tensor(a) else b.dtype

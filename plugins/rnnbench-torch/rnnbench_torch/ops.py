@@ -50,6 +50,10 @@ class TorchOps:
         """See Ops."""
         return x.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
+    def argmax(self, x: Tensor) -> Tensor:
+        """See Ops."""
+        return x.argmax(-1)
+
     def where(self, condition: Tensor, a: Array, b: Array) -> Tensor:
         """See Ops."""
         return torch.where(condition, a, b)

@@ -1,0 +1,151 @@
+"""The decoder of an encoder–decoder network: recurrent layers that are fed the tokens they have put out.
+
+Layer l starts from the final state of the encoder's layer l, the sum of both directions' where there are
+two (Sutskever, Vinyals and Le 2014, arXiv:1409.3215); a state of another size, such as the past inputs
+that some cells keep, starts at zero. At each step, with x the embedding of the last token,
+
+    none:       y = layers(x)                         and the head reads y
+    bahdanau:   y = layers([x; context(y before)])    and the head reads y
+    luong_*:    y = layers(x)                         and the head reads tanh([context(y); y] W_c)
+
+where y is the top layer's output; before the first step, what the encoder's top layer ended with. For cells
+whose output is their state, Bahdanau's query is so his s_{t-1}. Luong's optional input feeding is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnnbench.cells.attending import attend, attention_shapes, prepare
+from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, Sizes
+
+SHOWN = "decoder."
+"""What stands before the names of all parameters and states here."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What is to be put out: S=``steps`` tokens, of which ``lengths`` (B,) are valid.
+
+    ``inputs`` (S,B): tokens that are fed (teacher forcing). None: the likeliest token of the step before,
+    over all S steps (greedy decoding).
+    """
+
+    steps: int
+    lengths: Array
+    inputs: Array | None
+
+
+def layer_sizes(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int) -> list[Sizes]:
+    """Sizes of each layer; M=memory are the encoder's output features."""
+    fed = decoder.embedding + (memory if decoder.attention == "bahdanau" else 0)
+    first = Sizes(fed, spec.hidden, spec.projection)
+    above = Sizes(cell.output_size(first), spec.hidden, spec.projection)
+    return [first] + [above] * (spec.layers - 1)
+
+
+def decoder_shapes(
+    cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int
+) -> dict[str, tuple[int, ...]]:
+    """decoder.embed.E (O+1,D), whose last row is the start; decoder.layers.<l>.<name>; decoder.attention.<name>.
+
+    Raises ValueError for sizes that the attention cannot take.
+    """
+    sizes = layer_sizes(cell, spec, decoder, memory)
+    shapes: dict[str, tuple[int, ...]] = {f"{SHOWN}embed.E": (spec.output_size + 1, decoder.embedding)}
+    for index, size in enumerate(sizes):
+        shapes.update({f"{SHOWN}layers.{index}.{name}": shape for name, shape in cell.shapes(size).items()})
+    attention = attention_shapes(decoder.attention, cell.output_size(sizes[0]), memory, spec.hidden)
+    return shapes | {f"{SHOWN}attention.{name}": shape for name, shape in attention.items()}
+
+
+def start_decoder(
+    ops: Ops, cell: Cell, spec: NetworkSpec, sizes: Sequence[Sizes], encoded: Arrays, memory: Array
+) -> dict[str, Array]:
+    """layers.<l>.<name> (B,...) before the first step, from the encoder's final states."""
+    start = {}
+    for index, size in enumerate(sizes):
+        for name, shape in cell.state_shapes(size).items():
+            first, *others = (encoded[f"layers.{index}.{direction}.{name}"] for direction in spec.directions)
+            for other in others:
+                first = first + other
+            fits = tuple(first.shape[1:]) == shape
+            start[f"layers.{index}.{name}"] = (
+                first if fits else ops.zeros((memory.shape[1], *shape), memory)
+            )
+    return start
+
+
+def decode(
+    ops: Ops,
+    cell: Cell,
+    spec: NetworkSpec,
+    decoder: DecoderSpec,
+    parameters: Arrays,
+    encoded: Arrays,
+    memory: Array,
+    mask: Array | None,
+    ended: Array,
+    target: Target,
+) -> tuple[Array, dict[str, Array]]:
+    """Outputs (S,B,O) and the decoder's final states, decoder.layers.<l>.<name>, after the last valid step.
+
+    memory (T,B,M): the encoder's outputs, mask (T,B,1) their validity; ``ended`` (B,F): what its top layer
+    ended with, directions summed; ``encoded``: its final states.
+    """
+    sizes = layer_sizes(cell, spec, decoder, memory.shape[2])
+    kind = decoder.attention
+    layers = [
+        {name: parameters[f"{SHOWN}layers.{index}.{name}"] for name in cell.shapes(size)}
+        for index, size in enumerate(sizes)
+    ]
+    names = attention_shapes(kind, cell.output_size(sizes[0]), memory.shape[2], spec.hidden)
+    weights = {name: parameters[f"{SHOWN}attention.{name}"] for name in names}
+    attended = None if kind == "none" else prepare(ops, kind, weights, memory, mask)
+    table = parameters[f"{SHOWN}embed.E"]
+
+    def body(state: dict[str, Array], u: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+        new: dict[str, Array] = {}
+        x = u["x"] if "x" in u else state["x"]
+        if attended is not None and kind == "bahdanau":
+            context, _ = attend(ops, kind, weights, state["query"], attended)
+            x = ops.concat([x, context], 1)
+        for index, p in enumerate(layers):
+            # project is written for all steps at once, (S,B,...)
+            projected = cell.project(ops, p, ops.reshape(x, (1, *x.shape)))
+            before = {name: state[f"layers.{index}.{name}"] for name in cell.state_shapes(sizes[index])}
+            after, x = cell.step(ops, p, {name: value[0] for name, value in projected.items()}, before)
+            new.update({f"layers.{index}.{name}": value for name, value in after.items()})
+        if "query" in state:
+            new["query"] = x
+        if attended is not None and kind != "bahdanau":
+            context, _ = attend(ops, kind, weights, x, attended)
+            x = ops.tanh(ops.matmul(ops.concat([context, x], 1), weights["W_c"]))
+        logits = ops.matmul(x, parameters["head.W"]) + parameters["head.b"]
+        if "x" in state:
+            new["x"] = ops.rows(table, ops.argmax(logits))
+        if "valid" in u:
+            new = {name: _choose(ops, u["valid"], new[name], state[name]) for name in state}
+        return new, logits
+
+    start = start_decoder(ops, cell, spec, sizes, encoded, memory)
+    if kind == "bahdanau":
+        start["query"] = ended
+    B, S = memory.shape[1], target.steps
+    if target.inputs is None:
+        # all sequences are fed the start; how long their answers are is not known while decoding
+        start["x"] = ops.zeros((B, decoder.embedding), memory) + table[spec.output_size]
+        inputs = {"step": ops.zeros((S, 1), memory)}
+    else:
+        steps = ops.reshape(ops.steps(S, target.lengths), (S, 1))
+        valid = steps < ops.reshape(target.lengths, (1, B))
+        inputs = {"x": ops.rows(table, target.inputs), "valid": valid}
+    last, outputs = ops.scan(body, start, inputs)
+    return outputs, {SHOWN + name: value for name, value in last.items() if name.startswith("layers.")}
+
+
+def _choose(ops: Ops, valid: Array, new: Array, old: Array) -> Array:
+    """Of the sequences b where valid (B,) is True the new value (B,...), of the others the old."""
+    return ops.where(ops.reshape(valid, (valid.shape[0], *[1] * (len(new.shape) - 1))), new, old)

@@ -9,8 +9,10 @@ function.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from rnnbench.cells.composing import compose, norm_shapes, single_layer
+from rnnbench.cells.decoding import Target, decode, decoder_shapes, readout_size
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Cell, NetworkSpec, Sizes
 
@@ -44,7 +46,11 @@ def parameter_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]
         for direction in spec.directions:
             for name, shape in cell.shapes(sizes_of(cell, spec, index)).items():
                 shapes[f"layers.{index}.{direction}.{name}"] = shape
-    shapes["head.W"] = (feature_size(cell, spec), spec.output_size)
+    read = feature_size(cell, spec)
+    if spec.decoder is not None:
+        shapes.update(decoder_shapes(cell, spec, spec.decoder, read))
+        read = readout_size(cell, spec, spec.decoder, read)
+    shapes["head.W"] = (read, spec.output_size)
     shapes["head.b"] = (spec.output_size,)
     return shapes | norm_shapes(spec, feature_size(cell, spec))
 
@@ -122,7 +128,14 @@ def masked_step(ops: Ops, cell: Cell, p: Arrays, u: Arrays, state: Arrays) -> tu
         return cell.step(ops, p, u, state)
     valid = u["mask"]
     new, y = cell.step(ops, p, {name: value for name, value in u.items() if name != "mask"}, state)
-    return {name: ops.where(valid, new[name], state[name]) for name in state}, ops.where(valid, y, 0.0)
+    kept = {name: ops.where(widened(ops, valid, h), new[name], h) for name, h in state.items()}
+    return kept, ops.where(valid, y, 0.0)
+
+
+def widened(ops: Ops, mask: Array, value: Array) -> Array:
+    """mask (...,1) with axes of 1 behind it, as many axes as ``value`` has: states may have more than features."""
+    more = len(value.shape) - len(mask.shape)
+    return ops.reshape(mask, (-1, *mask.shape[1:], *(1,) * more)) if more else mask
 
 
 def zero_state(ops: Ops, cell: Cell, sizes: Sizes, x: Array) -> dict[str, Array]:
@@ -250,10 +263,12 @@ def network_outputs(
     state: Arrays | None,
     stack: Stack = stack_layers,
     dropout: Arrays | None = None,
+    target: Target | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """Inputs (T,B,I) or tokens (T,B) -> outputs (B,O) or, time-major, (T,B,O), and the final states.
 
-    ``dropout``: the batch's masks, time-major, (T,B,F) or (1,B,F); None for evaluation.
+    ``dropout``: the batch's masks, time-major, (T,B,F) or (1,B,F); None for evaluation. ``target``: for a
+    network with a decoder, whose outputs are (S,B,O).
     """
     x = ops.rows(parameters["embed.E"], inputs) if spec.vocab is not None else inputs
     mask = None
@@ -267,6 +282,10 @@ def network_outputs(
     if last and spec.residual and spec.layers > 1:
         below = read_last(ops, spec, split_directions(spec, below), lengths)
     y = compose(ops, spec, parameters, spec.layers - 1, y, below, None)
+    if spec.decoder is not None and target is not None:
+        summed = read_last(ops, replace(spec, bidirectional="sum"), ys, lengths)
+        y, decoded = decode(ops, cell, spec, spec.decoder, parameters, final, y, mask, summed, target)
+        return y, final | decoded
     return ops.matmul(y, parameters["head.W"]) + parameters["head.b"], final
 
 

@@ -49,7 +49,7 @@ def layer_sizes(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int
 def decoder_shapes(
     cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int
 ) -> dict[str, tuple[int, ...]]:
-    """decoder.embed.E (O+1,D), whose last row is the start; decoder.layers.<l>.<name>; decoder.attention.<name>.
+    """decoder.embed.E (O+1,D), its last row the start; decoder.layers.<l>.<name>; decoder.attention.<name>.
 
     Raises ValueError for sizes that the attention cannot take.
     """
@@ -57,8 +57,14 @@ def decoder_shapes(
     shapes: dict[str, tuple[int, ...]] = {f"{SHOWN}embed.E": (spec.output_size + 1, decoder.embedding)}
     for index, size in enumerate(sizes):
         shapes.update({f"{SHOWN}layers.{index}.{name}": shape for name, shape in cell.shapes(size).items()})
-    attention = attention_shapes(decoder.attention, cell.output_size(sizes[0]), memory, spec.hidden)
+    query = readout_size(cell, spec, decoder, memory)
+    attention = attention_shapes(decoder.attention, query, memory, spec.hidden)
     return shapes | {f"{SHOWN}attention.{name}": shape for name, shape in attention.items()}
+
+
+def readout_size(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int) -> int:
+    """Features that the head reads."""
+    return cell.output_size(layer_sizes(cell, spec, decoder, memory)[0])
 
 
 def start_decoder(
@@ -72,9 +78,7 @@ def start_decoder(
             for other in others:
                 first = first + other
             fits = tuple(first.shape[1:]) == shape
-            start[f"layers.{index}.{name}"] = (
-                first if fits else ops.zeros((memory.shape[1], *shape), memory)
-            )
+            start[f"layers.{index}.{name}"] = first if fits else ops.zeros((memory.shape[1], *shape), memory)
     return start
 
 
@@ -101,7 +105,8 @@ def decode(
         {name: parameters[f"{SHOWN}layers.{index}.{name}"] for name in cell.shapes(size)}
         for index, size in enumerate(sizes)
     ]
-    names = attention_shapes(kind, cell.output_size(sizes[0]), memory.shape[2], spec.hidden)
+    query = readout_size(cell, spec, decoder, memory.shape[2])
+    names = attention_shapes(kind, query, memory.shape[2], spec.hidden)
     weights = {name: parameters[f"{SHOWN}attention.{name}"] for name in names}
     attended = None if kind == "none" else prepare(ops, kind, weights, memory, mask)
     table = parameters[f"{SHOWN}embed.E"]

@@ -57,7 +57,7 @@ class Ops(Protocol):
         ...
 
     def argmax(self, x: Array) -> Array:
-        """Index (...) of the largest entry over the last axis, as integers that ``rows`` takes; no gradient."""
+        """x (...,N) -> index (...) of the largest entry, as integers that ``rows`` takes; no gradient."""
         ...
 
     def where(self, condition: Array, a: Array, b: Array) -> Array:

@@ -190,7 +190,7 @@ def remembering_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict
             continue
         value *= 0.1
         if leaf == "W_h":
-            value += np.eye(value.shape[0])[:, None, :]
+            value += np.eye(value.shape[0], value.shape[-1])[:, None, :]
         elif leaf == "b":
             value[[gate in ("f", "z") for gate in cell.gates]] += 5.0
     return parameters

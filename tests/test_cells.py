@@ -52,13 +52,29 @@ def last_state(cell: Cell, parameters: Mapping[str, Any], x: Any, state: Mapping
     [
         ("elman", 24_704),
         ("elman_relu", 24_704),
+        ("jordan", 16_544),
         ("lstm", 98_816),
+        ("lstm_no_forget", 74_112),
+        ("lstm_peephole", 99_200),
+        ("lstm_coupled", 74_112),
+        ("lstm_projected", 53_760),
+        ("lstm_layer_norm", 100_096),
         ("gru", 74_240),
         ("gru_reset_before", 74_112),
+        ("gru_layer_norm", 75_008),
+        ("mgu", 49_408),
     ],
 )
 def test_parameter_counts(name: str, count: int) -> None:
     assert sum(prod(shape) for shape in CELLS[name].shapes(Sizes(64, 128)).values()) == count
+
+
+@pytest.mark.parametrize(("name", "P", "count"), [("jordan", 10, 10_890), ("lstm_projected", 32, 53_760)])
+def test_parameter_counts_with_a_projection(name: str, P: int, count: int) -> None:
+    sizes = Sizes(64, 128, P)
+    assert sum(prod(shape) for shape in CELLS[name].shapes(sizes).values()) == count
+    assert CELLS[name].output_size(sizes) == P
+    assert CELLS[name].output_size(Sizes(64, 3)) == 1
 
 
 @EVERY
@@ -66,7 +82,8 @@ def test_names_shapes_and_papers(cell: Cell) -> None:
     sizes = Sizes(3, 5)
     shapes = cell.shapes(sizes)
     G = len(cell.gates)
-    for name, shape in {"W_x": (3, G, 5), "W_h": (5, G, 5), "b": (G, 5)}.items():
+    back = cell.output_size(sizes)
+    for name, shape in {"W_x": (3, G, 5), "W_h": (back, G, 5), "b": (G, 5)}.items():
         assert shapes.get(name, shape) == shape
     assert cell.output_size(sizes) >= 1
     assert cell.state_shapes(sizes)
@@ -237,16 +254,17 @@ def test_the_loss_is_a_mean_over_valid_steps(loss: Any, readout: Any) -> None:
 @EVERY
 @pytest.mark.parametrize("lengths", [None, np.array([5, 3, 1])])
 def test_backward_is_forward_on_flipped_input(cell: Cell, lengths: np.ndarray | None) -> None:
-    both = NetworkSpec(cell.name, 3, 5, 10, "each", "mse", 1, "concat", lengths=lengths is not None)
-    parameters = probe_parameters(cell, both) | {"head.W": np.eye(10), "head.b": np.zeros(10)}
+    F = cell.output_size(Sizes(3, 5))
+    both = NetworkSpec(cell.name, 3, 5, 2 * F, "each", "mse", 1, "concat", lengths=lengths is not None)
+    parameters = probe_parameters(cell, both) | {"head.W": np.eye(2 * F), "head.b": np.zeros(2 * F)}
     batch = replace(probe_batch(cell, replace(both, lengths=False), 5, 3), lengths=lengths)
     assert batch.state is not None
     y, state = outputs_of(cell, both, parameters, batch)
 
-    alone = replace(both, bidirectional="none", output_size=5, lengths=False)
+    alone = replace(both, bidirectional="none", output_size=F, lengths=False)
     mirrored = {
         name.replace("backward", "forward"): value for name, value in parameters.items() if "backward" in name
-    } | {"head.W": np.eye(5), "head.b": np.zeros(5)}
+    } | {"head.W": np.eye(F), "head.b": np.zeros(F)}
     for row, length in enumerate([5, 5, 5] if lengths is None else lengths):
         start = {
             name.replace("backward", "forward"): value[row : row + 1]
@@ -255,10 +273,10 @@ def test_backward_is_forward_on_flipped_input(cell: Cell, lengths: np.ndarray | 
         }
         flipped = Batch(batch.inputs[row : row + 1, :length][:, ::-1], batch.targets, None, start)
         y_alone, state_alone = outputs_of(cell, alone, mirrored, flipped)
-        np.testing.assert_allclose(y[row, :length, 5:], y_alone[0, ::-1], atol=1e-13)
-        last = state_alone["layers.0.forward.h"][0]
-        np.testing.assert_allclose(state["layers.0.backward.h"][row], last, atol=1e-13)
-        np.testing.assert_allclose(y[row, 0, 5:], last, atol=1e-13)
+        np.testing.assert_allclose(y[row, :length, F:], y_alone[0, ::-1], atol=1e-13)
+        for name, value in state_alone.items():
+            last = state[name.replace("forward", "backward")][row]
+            np.testing.assert_allclose(last, value[0], atol=1e-13)
 
 
 def test_readout_last_takes_the_end_forward_and_the_beginning_backward() -> None:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from rnnbench.cells.elman import ELMAN_CELLS
 from rnnbench.cells.gru import GRU, GRUResetBefore
+from rnnbench.cells.gru_layer_norm import GRULayerNorm
+from rnnbench.cells.jordan import Jordan
 from rnnbench.cells.lstm import LSTM
+from rnnbench.cells.lstm_coupled import LSTMCoupled
+from rnnbench.cells.lstm_layer_norm import LSTMLayerNorm
+from rnnbench.cells.lstm_no_forget import LSTMNoForget
+from rnnbench.cells.lstm_peephole import LSTMPeephole
+from rnnbench.cells.lstm_projected import LSTMProjected
+from rnnbench.cells.mgu import MGU
 from rnnbench.contracts import Cell
 from rnnbench.hookspecs import hookimpl
 
@@ -14,4 +22,7 @@ from rnnbench.hookspecs import hookimpl
 @hookimpl
 def rnnbench_cells() -> Sequence[Cell]:
     """Built-in cells come through the same door as everybody's."""
-    return (*ELMAN_CELLS, LSTM(), GRU(), GRUResetBefore())
+    classical = (*ELMAN_CELLS, Jordan(), LSTM(), GRU(), GRUResetBefore(), MGU())
+    lstms = (LSTMNoForget(), LSTMPeephole(), LSTMCoupled(), LSTMProjected())
+    normalised = (LSTMLayerNorm(), GRULayerNorm())
+    return (*classical, *lstms, *normalised)

@@ -18,3 +18,11 @@ def layer_norm(ops: Ops, x: Array, gain: Array, shift: Array | float) -> Array:
     centred = x - ops.reshape(ops.sum(x, last), kept) / N
     variance = ops.reshape(ops.sum(centred * centred, last), kept) / N
     return gain * centred / ops.sqrt(variance + LAYER_NORM_EPSILON) + shift
+
+
+def layer_norm_gates(ops: Ops, z: Array, gain: Array) -> Array:
+    """z (...,G,H), gain (G,H) -> the same, normalised over G and H as one axis: the gates share μ and σ²."""
+    G, H = gain.shape
+    flat = ops.reshape(z, (*z.shape[:-2], G * H))
+    y = layer_norm(ops, flat, ops.reshape(gain, (G * H,)), 0.0)
+    return ops.reshape(y, (*z.shape[:-2], G, H))

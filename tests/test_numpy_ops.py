@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from autograd import elementwise_grad
 
-from rnnbench.cells.elman import ACTIVATIONS
+from rnnbench.cells.activations import ACTIVATIONS
 from rnnbench.numpy_ops import NumpyOps
 
 OPS = NumpyOps()

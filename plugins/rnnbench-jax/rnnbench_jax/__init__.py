@@ -15,6 +15,9 @@ RNNBENCH_API = 1
 
 IMPLEMENTATIONS = ("native", "portable")
 
+DERIVED = ("tanh", "relu", "sigmoid", "leaky_relu", "hard_sigmoid")
+"""Elman's activations that ``recurrences`` has derived by hand."""
+
 
 @dataclass(frozen=True, slots=True)
 class JaxBackend:
@@ -24,9 +27,11 @@ class JaxBackend:
     distributions: tuple[str, ...] = ("jax",)
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` is there for every cell that ships with rnnbench, ``portable`` for all."""
+        """``native`` is there for cells that have been derived by hand, ``portable`` for all."""
         # exactly these: a subclass of somebody's may have another step
-        known = type(cell) in (Elman, LSTM, GRU, GRUResetBefore)
+        known = type(cell) in (LSTM, GRU, GRUResetBefore) or (
+            type(cell) is Elman and cell.activation in DERIVED
+        )
         return IMPLEMENTATIONS if known else ("portable",)
 
     def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:

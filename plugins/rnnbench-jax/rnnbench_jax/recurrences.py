@@ -14,7 +14,8 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from rnnbench.cells.elman import LEAKY_SLOPE, Elman
+from rnnbench.cells.activations import LEAKY_SLOPE
+from rnnbench.cells.elman import Elman
 from rnnbench.cells.gru import GRU, GRUResetBefore
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.ops import Array, Arrays
@@ -84,6 +85,10 @@ _ELMAN: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "leaky_relu": (
         lambda z: jnp.where(z > 0, z, LEAKY_SLOPE * z),
         lambda h: jnp.where(h > 0, 1.0, LEAKY_SLOPE).astype(h.dtype),
+    ),
+    "hard_sigmoid": (
+        lambda z: jnp.clip(z + 3, 0, 6) / 6,
+        lambda h: jnp.where((h > 0) & (h < 1), 1 / 6, 0.0).astype(h.dtype),
     ),
 }
 """Activation -> (φ, φ' as a function of φ's value)."""
@@ -221,9 +226,9 @@ def affine_gradient(h: Array, gates: tuple[str, ...], du: Gates) -> tuple[Array,
 
 
 def recurrence_of(cell: Cell) -> Recurrence | None:
-    """The recurrence of a cell that ships with rnnbench; None for others."""
+    """The recurrence of a cell that has been derived by hand; None for others."""
     match cell:
-        case Elman():
+        case Elman() if cell.activation in _ELMAN:
             return ElmanRecurrence(cell.gates, cell.activation)
         case LSTM():
             return LSTMRecurrence(cell.gates)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnbench.cells.elman import ACTIVATIONS, Elman
+from rnnbench.cells.activations import ACTIVATIONS
+from rnnbench.cells.elman import Elman
 from rnnbench.cells.gru import GRU, GRUResetBefore
 from rnnbench.cells.lstm import LSTM
 from rnnbench.contracts import Cell

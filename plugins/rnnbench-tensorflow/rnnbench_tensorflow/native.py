@@ -7,14 +7,16 @@ stays zero.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import keras  # type: ignore[import-untyped]
 import tensorflow as tf  # type: ignore[import-untyped]
 
-from rnnbench.cells.elman import LEAKY_SLOPE
-from rnnbench.cells.network import merge, part, sizes_of, valid_steps
+from rnnbench.cells.activations import LEAKY_SLOPE
+from rnnbench.cells.composing import compose
+from rnnbench.cells.network import merge, part, sizes_of, split_directions, valid_steps
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Cell, NetworkSpec
 from rnnbench_tensorflow.forms import KerasForm
@@ -78,7 +80,13 @@ class KerasNetwork:
         return cls(cell, spec, form, layers)
 
     def outputs(
-        self, ops: Ops, parameters: Arrays, inputs: Array, lengths: Array | None, state: Arrays
+        self,
+        ops: Ops,
+        parameters: Arrays,
+        inputs: Array,
+        lengths: Array | None,
+        state: Arrays,
+        dropout: Arrays | None,
     ) -> tuple[Array, dict[str, Array]]:
         """Inputs (B,T,I) or tokens (B,T) -> outputs (B,O) or, batch-major, (B,T,O), and the final states."""
         x = inputs if self.spec.vocab is None else ops.rows(parameters["embed.E"], inputs)
@@ -89,7 +97,8 @@ class KerasNetwork:
         final: dict[str, Array] = {}
         ys: list[Array] = []
         for index in range(self.spec.layers):
-            x = merge(ops, self.spec, ys) if ys else x
+            if ys:
+                x = compose(ops, self.spec, parameters, index - 1, merge(ops, self.spec, ys), x, dropout)
             ys = []
             for direction in self.spec.directions:
                 prefix = f"layers.{index}.{direction}."
@@ -104,7 +113,16 @@ class KerasNetwork:
                 final.update({prefix + name: value for name, value in last.items()})
                 # without sequences y is the last valid h (B,H): of step 0 in the backward direction
                 ys.append(_reverse(y, lengths) if backward and len(y.shape) == 3 else y)
-        return ops.matmul(merge(ops, self.spec, ys), parameters["head.W"]) + parameters["head.b"], final
+        if self.spec.readout == "last" and self.spec.residual and self.spec.layers > 1:
+            x = self._read_last(ops, x, lengths)
+        y = compose(ops, self.spec, parameters, self.spec.layers - 1, merge(ops, self.spec, ys), x, None)
+        return ops.matmul(y, parameters["head.W"]) + parameters["head.b"], final
+
+    def _read_last(self, ops: Ops, x: Array, lengths: Array | None) -> Array:
+        """Of what the top layer read (B,T,F), what stands beside its last outputs (B,F)."""
+        forward, *backward = split_directions(self.spec, x)
+        last = forward[:, -1] if lengths is None else tf.gather(forward, lengths - 1, axis=1, batch_dims=1)
+        return merge(ops, self.spec, [last, *(half[:, 0] for half in backward)])
 
     def _run(
         self, layer: Any, p: Arrays, x: Array, mask: Array | None, state: Arrays
@@ -133,9 +151,11 @@ def _join(value: Array, order: list[int], axis: int) -> Array:
 
 
 def _activation(name: str, dtype: str) -> Any:
-    if name != "leaky_relu":
-        return name
-    if dtype == "float64":
-        # the op keeps its slope in float32, 2e-10 away from the slope that is meant
-        return lambda x: tf.where(x > 0, x, tf.constant(LEAKY_SLOPE, x.dtype) * x)
-    return lambda x: tf.nn.leaky_relu(x, LEAKY_SLOPE)
+    # these two ops keep a constant in float32: a slope, and 1/√2
+    exact = {
+        "leaky_relu": lambda x: tf.where(x > 0, x, tf.constant(LEAKY_SLOPE, x.dtype) * x),
+        "gelu": lambda x: 0.5 * x * (1.0 + tf.math.erf(x * tf.constant(math.sqrt(0.5), x.dtype))),
+    }
+    if dtype == "float64" and name in exact:
+        return exact[name]
+    return (lambda x: tf.nn.leaky_relu(x, LEAKY_SLOPE)) if name == "leaky_relu" else name

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbench.cells.elman import LEAKY_SLOPE
+from rnnbench.cells.activations import LEAKY_SLOPE
 from rnnbench_numpy.native.kernel import Derivatives, carry, sigmoid_of_negated
 from rnnbench_numpy.native.rows import Walk
 from rnnbench_numpy.native.space import Space
@@ -47,11 +47,24 @@ def _leaky_relu_slope(h: np.ndarray, out: np.ndarray) -> None:
     out += LEAKY_SLOPE
 
 
+def _hard_sigmoid(z: np.ndarray) -> None:
+    z += 3.0
+    np.clip(z, 0.0, 6.0, out=z)
+    z /= 6.0
+
+
+def _hard_sigmoid_slope(h: np.ndarray, out: np.ndarray) -> None:
+    np.greater(h, 0.0, out=out)
+    out *= h < 1.0
+    out /= 6.0
+
+
 ACTIVATIONS: dict[str, tuple[Callable[[np.ndarray], None], Callable[[np.ndarray, np.ndarray], None]]] = {
     "tanh": (_tanh, _tanh_slope),
     "relu": (_relu, _relu_slope),
     "sigmoid": (sigmoid_of_negated, _sigmoid_slope),
     "leaky_relu": (_leaky_relu, _leaky_relu_slope),
+    "hard_sigmoid": (_hard_sigmoid, _hard_sigmoid_slope),
 }
 """In place z -> φ(z), and φ' from φ alone."""
 

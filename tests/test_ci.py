@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ci_project import COST, PLUGIN, SUITE, Project
+from ci_project import COST, PLUGIN, SUITE, TOY, Project
 
 from rnnbench.ci.gating import Effort
 from rnnbench.ci.overlay import lay_over, project_folders
@@ -63,11 +63,16 @@ def leftovers() -> set[Path]:
 
 
 def ci(
-    project: Project, base: str = "main", head: str = "", install: str = "", **asked: Any
+    project: Project,
+    base: str = "main",
+    head: str = "",
+    install: str = "",
+    plugin: Path | None = None,
+    **asked: Any,
 ) -> tuple[int, Any]:
     """(exit status, verdict.json)."""
     out = project.folder.parent / "out"
-    request = Request(Overrides(), (str(project.plugin),))
+    request = Request(Overrides(), (str(plugin or project.plugin),))
     options = gate.Asked(Revisions(base), out=out, **asked)
     before = leftovers()
     try:
@@ -175,6 +180,19 @@ sys.meta_path.insert(0, Finder)
     with pytest.raises(RequestError, match=r"base imports the working tree's .*cost\.py.*--install"):
         ci(project, base="work")
     assert json.loads((project.folder.parent / "out" / "verdict.json").read_text())["exit"] == 2
+
+
+def test_a_gate_that_measures_nothing_of_the_project_proves_nothing(
+    project: Project,
+) -> None:
+    """The plugin lies outside, so both sides are the same code, whatever the project's commits say."""
+    project.write("bench/suite.yaml", SUITE.replace("mine", "toy"))
+    project.write("src/myproject/cost.py", COST.replace('"gru": 0.002', '"gru": 0.2'))
+    project.commit("gru does much more work")
+    code, verdict = ci(project, plugin=TOY)
+    assert code == verdict["exit"] == 5
+    assert verdict["rows"] == []
+    assert "neither side imported anything of the project" in " ".join(verdict["notes"])
 
 
 def test_an_unknown_revision_has_neighbours(project: Project) -> None:

@@ -37,6 +37,10 @@ _NOTHING = (
     "no case is ok on both sides, so nothing was compared; where a revision has to be built before it can be "
     "imported, give --install COMMAND"
 )
+_UNUSED = (
+    "neither side imported anything of the project, so both are the same code; name what is measured with "
+    "--plugin FILE, or install the project so that its plugin is found"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,10 @@ def measure(
             again=again,
         )
         found = compare_axis(results, "env", BASE)
-        notes = (finding.text for finding in results.run.findings)
+        notes = [finding.text for finding in results.run.findings]
+        if sum(finding.word == "not_imported" for finding in results.run.findings) == len(sides.environments):
+            # the same code twice is no proof of anything
+            return replace(found, rows=(), newly_ok=(), notes=(_UNUSED, *found.notes))
         return replace(found, notes=(*found.notes, *notes))
 
     budget = Budget(planned.suite.budget_s)

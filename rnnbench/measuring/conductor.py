@@ -99,6 +99,7 @@ class _Conductor:
         self._stations: dict[str, Station] = {}
         self._spent_s: dict[str, float] = {}
         self._findings: list[Finding] = []
+        self._own_files: dict[str, int] = {}
 
     def conduct(self) -> None:
         for refused in self._plan.refused:
@@ -119,7 +120,12 @@ class _Conductor:
 
     def outcome(self) -> Outcome:
         spent_s = {**self._spent_s, "total": time.monotonic() - self._begun}
-        return Outcome(self._environments.named(), spent_s, tuple(self._findings))
+        unused = [
+            Finding("not_imported", f"{env}: no worker has imported a file of what is measured there")
+            for env, files in self._own_files.items()
+            if files == 0
+        ]
+        return Outcome(self._environments.named(), spent_s, (*self._findings, *unused))
 
     # pass 0
 
@@ -167,7 +173,10 @@ class _Conductor:
             try:
                 floor.start(station, prove=prove)
                 # not sooner: much is imported only when a network is built or called
-                floor.worker(case).check_origins(self._protocol.case_limit_s)
+                worker = floor.worker(case)
+                worker.check_origins(self._protocol.case_limit_s)
+                if worker.own_files is not None:
+                    self._own_files[case.env] = self._own_files.get(case.env, 0) + worker.own_files
                 living.append(station)
             except Refused as refused:
                 self._ledger.fail(station, refused)

@@ -38,6 +38,19 @@ def imported_below(folder: str, but: Sequence[str]) -> list[str]:
     return sorted(set(found))
 
 
+def count_imported(folders: Sequence[str]) -> int:
+    """How many files this process has imported from ``folders``, which may be files themselves."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return sum(isinstance(file, str) and _is_own(file, tuple(folders)) for file in files)
+
+
+@cache
+def _is_own(file: str, folders: tuple[str, ...]) -> bool:
+    # not as it is installed: what --install has put into a folder of its own has no such name
+    path = Path(os.path.abspath(file))
+    return is_below(path, folders) and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
 @cache
 def _strange(file: str, folder: str, but: tuple[str, ...]) -> bool:
     places = {Path(os.path.abspath(file)), Path(os.path.realpath(file))}

@@ -139,6 +139,7 @@ _NAMED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "path": (_is_text, "the name of a kernel path"),
     "compilations": (_is_count, "a count"),
     "compiled": (_is_count, "a count"),
+    "own": (_is_count, "a count"),
     "files": (_is_texts, "a list of files"),
     "devices": (_is_texts, "a list of names"),
     "versions": (_is_facts, "a mapping of names to texts"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.measuring.bench import open_bench
-from rnnbench.measuring.origins import imported_below
+from rnnbench.measuring.origins import count_imported, imported_below
 from rnnbench.measuring.protocol import Message, decode, encode, fingerprint
 from rnnbench.offers import offers_of
 from rnnbench.plugins import discover
@@ -78,9 +78,11 @@ def list_offers(plugin_files: list[str]) -> Message:
     return {"backends": backends, "broken": [asdict(plugin) for plugin in offers.broken]}
 
 
-def list_origins(folder: str, but: list[str]) -> Message:
-    """What this process has imported from a folder that it should not have anything from."""
-    return {"files": imported_below(folder, but)}
+def list_origins(folder: str, but: list[str], own: list[str]) -> Message:
+    """What this process has imported from a folder that it should not have anything from, and how much
+    from where it should.
+    """
+    return {"files": imported_below(folder, but) if folder else [], "own": count_imported(own)}
 
 
 def describe_error(error: Exception) -> Message:

@@ -79,6 +79,7 @@ class Worker:
         self.key = key
         self.opened: Message = {}
         self._environment = environment
+        self.own_files: int | None = None
         self.idle_cpu_share = 0.0
         self._stopped = self._ended = False
         self._connection: Connection | None = None
@@ -191,12 +192,16 @@ class Worker:
         return ok
 
     def check_origins(self, limit_s: float) -> None:
-        """That the process has imported nothing from where its environment must not. Raises Refused."""
+        """That the process has imported nothing from where its environment must not. Raises Refused.
+
+        ``own_files`` is then how many files it has from the paths of its environment.
+        """
         environment = self._environment
-        if not environment.not_from:
+        if not environment.paths:
             return
-        but = [*environment.paths, *absolute(environment.plugin_files)]
-        files = self.ask("origins", limit_s, folder=environment.not_from, but=but)["files"]
+        own, files = list(environment.paths), absolute(environment.plugin_files)
+        reply = self.ask("origins", limit_s, folder=environment.not_from, but=[*own, *files], own=own)
+        self.own_files, files = reply["own"], reply["files"]
         if files:
             raise Refused(
                 "failed",

@@ -41,7 +41,10 @@ TIMED: tuple[Measure, ...] = ("stream", "forward", "gradients", "train_step")
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """How a network is trained for its score. ``target``: stop once the metric has reached it."""
+    """How a network is trained for its score. ``target``: stop once the metric has reached it.
+
+    ``window``: time steps over which gradients flow back, see ``NetworkSpec``; None: all.
+    """
 
     optimizer: Optimizer = "adam"
     lr: float = 0.003
@@ -50,6 +53,7 @@ class Train:
     seeds: int = 3
     evaluate_every: int = 100
     target: float | None = None
+    window: int | None = None
 
     @property
     def spec(self) -> TrainingSpec:
@@ -75,6 +79,7 @@ class Case:
     embedding: int = 32
     batch: int = 32
     init: str = "glorot"
+    gain: float = 1.0
     forget_bias: float = 1.0
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
@@ -89,8 +94,19 @@ class Case:
         """What is learned, whoever computes it: cases that share this learn the same curve."""
         return (
             self.task, self.length, self.cell, self.hidden, self.layers, self.bidirectional,
-            self.embedding, self.batch, self.init, self.forget_bias, self.dtype, self.projection, self.train,
+            self.embedding, self.batch, self.init, self.gain, self.forget_bias, self.dtype,
+            self.projection, self.train,
         )  # fmt: skip
+
+    @property
+    def clip(self) -> float | None:
+        """Of its training: an axis of suites."""
+        return self.train.clip
+
+    @property
+    def window(self) -> int | None:
+        """Of its training: an axis of suites."""
+        return self.train.window
 
     @property
     def group(self) -> tuple[Any, ...]:
@@ -111,10 +127,10 @@ class Case:
         )
 
 
-_LATER: Mapping[str, Any] = {"projection": None}
+_LATER: Mapping[str, Any] = {"projection": None, "gain": 1.0, "window": None}
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
 _OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name not in ("train", *_LATER)))
-_OF_TRAIN = attrgetter(*(item.name for item in fields(Train)))
+_OF_TRAIN = attrgetter(*(item.name for item in fields(Train) if item.name not in _LATER))
 """All fields in one go: a table of ten thousand records asks for every key several times."""
 
 

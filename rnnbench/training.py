@@ -20,8 +20,8 @@ from rnnbench.errors import RequestError, nearest
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 """Kingma & Ba 2015; epsilon stands outside the bias-corrected root."""
 
-Init = Literal["uniform", "glorot", "orthogonal", "identity"]
-INITS: tuple[Init, ...] = ("uniform", "glorot", "orthogonal", "identity")
+Init = Literal["uniform", "glorot", "orthogonal", "identity", "zero"]
+INITS: tuple[Init, ...] = ("uniform", "glorot", "orthogonal", "identity", "zero")
 
 
 def clip_gradients(ops: Ops, gradients: Arrays, bound: float) -> dict[str, Array]:
@@ -80,14 +80,16 @@ def update(
 
 
 def initialise(
-    cell: Cell, spec: NetworkSpec, init: str, forget_bias: float, seed: int
+    cell: Cell, spec: NetworkSpec, init: str, forget_bias: float, seed: int, gain: float = 1.0
 ) -> dict[str, np.ndarray]:
     """Canonical parameters (float64) at the start of training, the same for every backend.
 
     ``uniform``: all of a layer from U(±1/√H), biases too (torch's rule). Otherwise input kernels
     and the head are Glorot-uniform per gate (Glorot & Bengio 2010), biases zero, and recurrent
     kernels per gate: ``glorot`` the same; ``orthogonal`` a random orthogonal matrix (Saxe et
-    al. 2014); ``identity`` the identity (Le et al. 2015). ``forget_bias`` is added to the bias of
+    al. 2014); ``identity`` the identity (Le et al. 2015). With ``zero`` all of a layer is zero, input kernels
+    too, and the head Glorot-uniform: for closed forms. ``gain`` multiplies recurrent kernels (W_h), so of
+    orthogonal ones it is the spectral radius. ``forget_bias`` is added to the bias of
     the gate named "f" (Jozefowicz et al. 2015). Embeddings are N(0, 1). What a ``StartingCell`` starts
     otherwise, with a stream of random numbers for each layer and direction, starts so whatever ``init``.
 
@@ -98,7 +100,10 @@ def initialise(
     parameters = {}
     for number, (name, shape) in enumerate(parameter_shapes(cell, spec).items()):
         rng = np.random.default_rng([seed, number])
-        value = _start_value(name.rsplit(".", 1)[-1], name, shape, init, spec.hidden, rng)
+        leaf = name.rsplit(".", 1)[-1]
+        value = _start_value(leaf, name, shape, init, spec.hidden, rng)
+        if leaf == "W_h":
+            value *= gain
         if name.endswith(".b") and name.startswith("layers.") and "f" in cell.gates:
             value[cell.gates.index("f")] += forget_bias
         parameters[name] = value
@@ -120,7 +125,7 @@ def _start_value(
     if init == "uniform":
         fan = shape[0] if name == "head.W" else hidden
         return rng.uniform(-1, 1, shape) / math.sqrt(fan)
-    if len(shape) < 2 or leaf.startswith("b"):
+    if len(shape) < 2 or leaf.startswith("b") or (init == "zero" and name != "head.W"):
         return np.zeros(shape)
     kernel = _recurrent_kernel(init) if leaf == "W_h" else _glorot
     if len(shape) == 2:

@@ -120,7 +120,7 @@ def opened(bidirectional: str = "none") -> tuple[Bench, dict[str, Any]]:
     spec = NetworkSpec("lstm", 6, 4, 9, "each", "cross_entropy", 1, bidirectional, vocab=10)  # type: ignore[arg-type]
     fields = {name: getattr(spec, name) for name in NetworkSpec.__slots__}
     training = {"optimizer": "sgd", "lr": 0.1, "clip": None}
-    request = {"task": "copy", "length": 5, "size": 3, "init": "glorot", "forget_bias": 1.0, "seed": 0}
+    request = {"task": "copy", "length": 5, "size": 3, "init": "glorot", "gain": 1.0, "forget_bias": 1.0, "seed": 0}
     bench.build("a", fields, training, "portable", **request)  # type: ignore[arg-type]
     return bench, fields
 

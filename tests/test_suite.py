@@ -12,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnbench.errors import RequestError
+from rnnbench.planning.plan import plan
+from rnnbench.plugins import discover
 from rnnbench.records import MEASURES, Case, Train
-from rnnbench.suite.format import AXES
+from rnnbench.suite.format import AXES, TRAINED
 from rnnbench.suite.loading import Suite, load_suite, parse_suite, shipped_suites
+from rnnbench.suite.overrides import Overrides
 from rnnbench.tasks.declared import KINDS
 
 HIDDEN = "Give a whole number from 1 to 65,536."
@@ -33,7 +36,32 @@ def refusal(text: str) -> str:
 
 def test_what_tells_cases_apart_is_an_axis() -> None:
     # interpreters and revisions are of the machine, not of a suite: they come from the command line
-    assert set(AXES) == set(Case.__dataclass_fields__) - {"train", "measure", "env"}
+    assert set(AXES) - set(TRAINED) == set(Case.__dataclass_fields__) - {"train", "measure", "env"}
+
+
+def test_what_a_training_differs_in_may_be_an_axis() -> None:
+    suite = parse_suite(AXES_TEXT + "  clip: [null, 0.5]\n  window: 7\ndefaults: {train: {lr: 0.1}}\n")
+    cases = plan(suite, discover()).cases
+    assert {(case.train.clip, case.clip) for case in cases} == {(None, None), (0.5, 0.5)}
+    assert {(case.train.window, case.window, case.train.lr) for case in cases} == {(7, 7, 0.1)}
+    assert len({case.key for case in cases}) == len(cases)
+    changed = plan(suite, discover(), overrides=Overrides(settings=("clip=2.0", "train.lr=1.0")))
+    assert {(case.clip, case.window, case.train.lr) for case in changed.cases} == {(2.0, 7, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{AXES_TEXT}  clip: 1.0\ndefaults: {{train: {{clip: null}}}}\n",
+         "s.yaml:6: defaults.train.clip: is given in axes too; keep one of the two"),
+        (f"{AXES_TEXT}defaults: {{window: 3}}\n",
+         "s.yaml:5: defaults.window: unknown key here. It belongs in axes.window or defaults.train.window"),
+        (f"{AXES_TEXT}  window: 0\n",
+         "s.yaml:5: axes.window: 0 is not allowed. Give a whole number from 1 to 1,000,000, or null."),
+    ],
+)  # fmt: skip
+def test_a_key_of_training_has_one_place(text: str, message: str) -> None:
+    assert refusal(text) == message
 
 
 def test_defaults_are_those_of_records() -> None:
@@ -108,7 +136,7 @@ budget: 1.5 h
         ("forget_bias: .nan", f"s.yaml:5: axes.forget_bias: nan is not allowed. {BIAS}"),
         ("forget_bias: false", f"s.yaml:5: axes.forget_bias: false is not allowed. {BIAS}"),
         ("dtype: float16", 's.yaml:5: axes.dtype: "float16" is not allowed. Give float32 or float64.'),
-        ("init: 3", "s.yaml:5: axes.init: 3 is not allowed. Give uniform, glorot, orthogonal or identity."),
+        ("init: 3", "s.yaml:5: axes.init: 3 is not allowed. Give uniform, glorot, orthogonal, identity or zero."),
         ("device: CUDA", 's.yaml:5: axes.device: "CUDA" is not allowed. '
          "Give auto, all, cpu, or what a backend reports (cuda, cuda:1, ...)."),
         ("lenght: 5", 's.yaml:5: axes.lenght: unknown key. Did you mean "length"?'),

@@ -39,7 +39,7 @@ BUILD: dict[str, Any] = {
         "cell": "lstm", "input_size": 2, "hidden": 3, "output_size": 1, "readout": "last", "loss": "mse",
     },
     "training": {"optimizer": "sgd", "lr": 0.1, "clip": None},
-    "implementation": "portable", "task": "adding", "length": 4, "size": 2, "init": "glorot",
+    "implementation": "portable", "task": "adding", "length": 4, "size": 2, "init": "glorot", "gain": 1.0,
     "forget_bias": 1.0, "seed": 0,
 }  # fmt: skip
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")

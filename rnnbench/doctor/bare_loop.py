@@ -32,6 +32,7 @@ def compare_with_bare_loop(phase: str, rounds: int) -> list[float]:
         length=50,
         size=32,
         init="glorot",
+        gain=1.0,
         forget_bias=1.0,
         seed=0,
     )

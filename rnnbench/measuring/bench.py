@@ -141,13 +141,14 @@ class Bench:
         length: int,
         size: int,
         init: str,
+        gain: float,
         forget_bias: float,
         seed: int,
     ) -> Message:
         """Build a network from the initial parameters of ``seed`` and put its first training batch."""
         network_spec = NetworkSpec(**spec)
         cell = self._plugins.cells[network_spec.cell]
-        parameters = initialise(cell, network_spec, init, forget_bias, seed)
+        parameters = initialise(cell, network_spec, init, forget_bias, seed, gain)
         data = self._tasks[task].prepare(length)
         batch = data.batch(seed, 0, size)
         gc.collect()

@@ -91,7 +91,7 @@ class Gate:
         if key not in self._shapes:
             cell = self._cells[spec.cell]
             with self._clocked():
-                parameters = initialise(cell, spec, case.init, case.forget_bias, seed=0)
+                parameters = initialise(cell, spec, case.init, case.forget_bias, 0, case.gain)
                 batch = task.batch(0, 0, case.batch)
                 self._shapes = {key: (batch, reference_answers(cell, spec, parameters, batch, steps=0))}
         batch, expected = self._shapes[key]

@@ -46,6 +46,7 @@ def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
         bidirectional=case.bidirectional,
         vocab=shape.vocab,
         lengths=shape.lengths,
+        window=case.window,
         projection=case.projection,
     )
 
@@ -184,6 +185,7 @@ class Floor:
             length=case.length,
             size=case.batch,
             init=case.init,
+            gain=case.gain,
             forget_bias=case.forget_bias,
             seed=seed,
         )

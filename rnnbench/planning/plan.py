@@ -7,7 +7,7 @@ framework, never opens a device, and never reads the data of a task (``check`` d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -19,12 +19,14 @@ from rnnbench.planning.checks import all_tasks, check_excluded, check_names, che
 from rnnbench.planning.provisions import Provider, Provision
 from rnnbench.plugins import Plugins
 from rnnbench.records import PRESENT, Case, Status
-from rnnbench.suite.format import AXES
+from rnnbench.suite.format import AXES, TRAINED
 from rnnbench.suite.loading import Row, Suite, Value, Values
 from rnnbench.suite.overrides import Overrides, override
 
 _PLAIN = tuple(axis for axis in AXES if axis not in ("backend", "implementation", "device"))
-_CASE_DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(Case)}
+_CASE_DEFAULTS: dict[str, Any] = {
+    item.name: item.default for item in fields(Case) if item.default is not MISSING
+}
 
 
 class Refused(NamedTuple):
@@ -154,7 +156,8 @@ def _complete(
 ) -> Values:
     """Every axis of a row: its own values, else those of axes, of defaults, or of a case."""
     values: dict[str, tuple[Value, ...]] = {
-        **{axis: (_CASE_DEFAULTS[axis],) for axis in _PLAIN if axis not in ("task", "length", "cell")},
+        **{axis: (_CASE_DEFAULTS[axis],) for axis in _PLAIN if axis in _CASE_DEFAULTS},
+        **{axis: (getattr(suite.train, axis),) for axis in TRAINED},
         "implementation": (),
         "device": ("cpu",),
         **({"task": tuple(suite.tasks)} if suite.tasks else {}),
@@ -182,6 +185,7 @@ def _installed(offers: Iterable[Offers]) -> tuple[str, ...]:
 def _expand(suite: Suite, values: Values, providers: Mapping[str, Provider]) -> Iterator[Refused]:
     for combination in product(*(values[axis] for axis in _PLAIN)):
         plain: dict[str, Any] = dict(zip(_PLAIN, combination, strict=True))
+        train = replace(suite.train, **{axis: plain.pop(axis) for axis in TRAINED})
         for backend in values["backend"]:
             # the same on all sides: an environment that prefers another one is not another question
             preferred = (
@@ -195,7 +199,7 @@ def _expand(suite: Suite, values: Values, providers: Mapping[str, Provider]) -> 
                     implementation=it.implementation,
                     device=it.device,
                     env=env,
-                    train=suite.train,
+                    train=train,
                     measure=suite.measure,
                 )
                 if it.status == "ok" and "stream" in case.measure and case.bidirectional != "none":

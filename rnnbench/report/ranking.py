@@ -138,6 +138,8 @@ def describe(case: Case, fields: Sequence[str]) -> str:
         value = getattr(case, name)
         if name == "train":
             parts.append(f"{value.optimizer} {value.lr:g}, {value.steps} steps")
+            parts.append("no clipping" if value.clip is None else f"clip {value.clip:g}")
+            parts += [] if value.window is None else [f"window {value.window}"]
         else:
             parts.append(f"{WORDS.get(name, name.replace('_', ' '))} {safe(value, 60)}")
     return " · ".join(parts)

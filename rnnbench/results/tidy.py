@@ -55,7 +55,7 @@ def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
         derived = derive(results, medians)
         rows += [row | derived[row["key"]] for row in found]
     table = pd.DataFrame.from_records(rows, columns=_columns(rows))
-    for name in ("parameters", "compilations", "seeds", "train_clip", "train_target"):
+    for name in ("parameters", "compilations", "seeds", "train_clip", "train_target", "train_window"):
         # all None would be a column of objects, which Parquet cannot type
         table[name] = pd.to_numeric(table[name])
     return table

@@ -101,6 +101,12 @@ _DEVICE = Setting(
     "where to compute; auto: an accelerator where the backend has one; all: every device of the backend",
 )
 
+_OF_TRAINING: Mapping[str, Setting] = {
+    "clip": Setting(Annotated[float, Field(gt=0, le=1e6)] | None, "a number above 0, at most 1e+06, or null",
+                    "bound on the global norm of the gradient; null: none"),
+    "window": _or_null(_whole(1, 1_000_000, "time steps over which gradients flow back; null: all")),
+}  # fmt: skip
+
 AXES: Mapping[str, Setting] = {
     "task": _name("what is learned; see rnnbench list tasks", "the name of a task"),
     "length": _whole(1, 1_000_000, "time steps T of a sequence"),
@@ -112,7 +118,8 @@ AXES: Mapping[str, Setting] = {
     "bidirectional": _bidirectional(),
     "embedding": _whole(1, 65_536, "width of the embedding, for tasks whose inputs are tokens"),
     "batch": _whole(1, 1_048_576, "sequences B in a batch"),
-    "init": _word("initialiser of the weights", "uniform", "glorot", "orthogonal", "identity"),
+    "init": _word("initialiser of the weights", "uniform", "glorot", "orthogonal", "identity", "zero"),
+    "gain": _real(0, 100, "factor of the initial recurrent kernels; their spectral radius if orthogonal"),
     "forget_bias": _real(-100, 100, "initial bias of the forget gate, for cells that have one"),
     "device": _DEVICE,
     "dtype": _word("precision of parameters and arithmetic", "float32", "float64"),
@@ -120,14 +127,17 @@ AXES: Mapping[str, Setting] = {
     "projection": _or_null(
         _whole(1, 65_536, "output features P of cells that project their output; null: a quarter of hidden")
     ),
+    **_OF_TRAINING,
 }
 """Everything that multiplies, in the order in which cases are planned."""
+
+TRAINED = tuple(_OF_TRAINING)
+"""Axes that are keys of ``train``: as such they stand there when they do not multiply."""
 
 TRAIN: Mapping[str, Setting] = {
     "optimizer": _word("how parameters are updated", "sgd", "adam"),
     "lr": _positive(1000, "learning rate"),
-    "clip": Setting(Annotated[float, Field(gt=0, le=1e6)] | None, "a number above 0, at most 1e+06, or null",
-                    "bound on the global norm of the gradient; null: none"),
+    **_OF_TRAINING,
     "steps": _whole(1, 10_000_000, "updates for each seed"),
     "seeds": _whole(1, 1000, "trainings from different seeds; below 3 the spread says little"),
     "evaluate_every": _whole(1, 10_000_000, "updates between two evaluations"),
@@ -199,7 +209,7 @@ _thresholds: Any = create_model(
 _defaults: Any = create_model(
     "Defaults",
     __config__=_CONFIG,
-    **_fields(AXES),
+    **_fields({axis: it for axis, it in AXES.items() if axis not in TRAINED}),
     **_fields(RUN),
     train=(_train, Field(default=None, description="how networks are trained for their score")),
     measure=(_several(_measure.type), Field(default=None, description=_measure.about)),
@@ -317,6 +327,8 @@ def _unknown(path: KeyPath) -> str:
         return "unknown key. YAML 1.2 has no merge keys; write the values out"
     if above == ["axes"] and key in _defaults.model_fields:
         return f"is no axis, the same holds for all cases. It belongs in defaults.{key}"
+    if key in TRAINED and above != ["defaults", "train"]:
+        return f"unknown key here. It belongs in axes.{key} or defaults.train.{key}"
     if not above and key in _defaults.model_fields:
         home = f"axes.{key} or defaults.{key}" if key in AXES else f"defaults.{key}"
         return f"unknown key here. It belongs in {home}"

@@ -141,11 +141,13 @@ def build_suite(document: Document, *, name: str, folder: Path) -> Suite:
     except ValidationError as error:
         raise explain(error.errors(include_url=False)[0], document) from None
     axes, given = _given(model.axes), _given(model.defaults)
-    for key in axes:
-        if key in given:
-            message = "is given in axes too; keep one of the two"
-            raise located(document, ("defaults", key), message)
-    train = Train(**_given(given.pop("train", None)))
+    trained = _given(given.pop("train", None))
+    for home, keys in ((("defaults",), given), (("defaults", "train"), trained)):
+        for key in axes:
+            if key in keys:
+                message = "is given in axes too; keep one of the two"
+                raise located(document, (*home, key), message)
+    train = Train(**trained)
     return Suite(
         name=name,
         axes=Row(("axes",), _tuples(axes)),

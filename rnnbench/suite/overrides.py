@@ -120,8 +120,10 @@ def _put(value: dict[str, Any], places: dict[KeyPath, str], request: _Request) -
     places[request.path] = request.option
     places.update({(*request.path, index): request.option for index in range(count)})
     if request.path[0] == "axes":
-        value.get("defaults", {}).pop(last, None)
-        places.pop(("defaults", last), None)
+        defaults = value.get("defaults", {})
+        for home, inner in ((("defaults",), defaults), (("defaults", "train"), defaults.get("train", {}))):
+            inner.pop(last, None)
+            places.pop((*home, last), None)
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ def cudnn_takes(cell: Cell, spec: NetworkSpec, platform: str, dtype: str) -> boo
         and platform == "cuda"
         and dtype == "float32"
         and not spec.lengths
+        and spec.window is None
         and (spec.bidirectional != "sum" or spec.layers == 1)
     )
 

@@ -126,6 +126,8 @@ class TensorflowSession:
                 time_major=True,
                 xla=xla,
             )
+        if spec.window is not None:
+            raise Unsupported("the gradient of a Keras layer flows back over all steps (window); use portable")
         form = keras_form(cell)
         if form is None:
             raise Unsupported(f'Keras has no layer for cell "{spec.cell}"; use "portable"')

@@ -259,7 +259,7 @@ class NativeModel:
         for number, (module, state) in enumerate(zip(self._modules, data.states, strict=True)):
             x = self._merge(y) if number else y
             if data.packing is None:
-                y, final = module(x, state)
+                y, final = self._unroll(module, x, state)
             else:
                 packed, final = module(PackedSequence(x, data.packing.batch_sizes), state)
                 y = packed.data
@@ -271,6 +271,18 @@ class NativeModel:
         if self._spec.bidirectional == "none":
             return h[-1], finals
         return (h[-2] + h[-1] if self._summed else torch.cat((h[-2], h[-1]), 1)), finals
+
+    def _unroll(self, module: nn.RNNBase, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """All steps; where gradients are truncated, window after window, each from a state without a past."""
+        window = self._spec.window
+        if window is None:
+            return module(x, state)  # type: ignore[no-any-return]
+        ys, stop = [], (len(x) - 1) % window + 1
+        for start in (0, *range(stop, len(x), window)):
+            y, state = module(x[start : start + window if start else stop], state)
+            ys.append(y)
+            state = tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
+        return torch.cat(ys), state
 
     def _merge(self, y: Tensor) -> Tensor:
         """Concatenated is what bidirectional modules give."""

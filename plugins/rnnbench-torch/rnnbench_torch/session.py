@@ -135,6 +135,11 @@ class TorchSession:
             if spec.cell not in NATIVE:
                 reason = NO_NATIVE.get(spec.cell, "torch.nn has no such recurrent module")
                 raise Unsupported(f'cell "{spec.cell}" has no native form in torch: {reason}. Use portable.')
+            if spec.window is not None and (spec.lengths or spec.bidirectional != "none"):
+                raise Unsupported(
+                    "torch.nn truncates no gradient (window) of packed sequences or of a backward direction. "
+                    "Use portable."
+                )
             model = NativeModel(NATIVE[spec.cell], cell, spec, parameters, dtype, self._device)
         else:
             raise Unsupported(

@@ -23,7 +23,17 @@ def of(kind, **options):
 
 def test_built_in_tasks():
     tasks = {task.name: task for task in rnnbench_tasks()}
-    assert list(tasks) == ["copy", "adding", "sentiment", "river", "weather", "co2", "stocks"]
+    assert list(tasks) == [
+        "copy",
+        "adding",
+        "reverse",
+        "dates",
+        "sentiment",
+        "river",
+        "weather",
+        "co2",
+        "stocks",
+    ]
     assert [name for name, task in tasks.items() if not task.ranked] == ["stocks"]
     for task in tasks.values():
         data = task.prepare(26)

@@ -1,10 +1,11 @@
-"""The tasks that ship: two synthetic ones, and five on the real data of ``data/`` (see its SOURCES.md)."""
+"""The tasks that ship: four made-up ones, and five on the real data of ``data/`` (see its SOURCES.md)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from rnnbench.contracts import Task
+from rnnbench.tasks.sequences import Dates, Reverse
 from rnnbench.tasks.series import Forecasting
 from rnnbench.tasks.synthetic import Adding, Copy
 from rnnbench.tasks.text import TextClassification
@@ -14,6 +15,8 @@ _DATA = Path(__file__).parent / "data"
 TASKS: tuple[Task, ...] = (
     Copy(name="copy", about="recall ten symbols after a delay of `length` steps"),
     Adding(name="adding", about="add the two marked numbers of a long sequence"),
+    Reverse(name="reverse", about="say a sequence of symbols backward: sequence to sequence"),
+    Dates(name="dates", about="21 Nov 2026, or six other ways, to 2026-11-21: sequence to sequence"),
     TextClassification(
         name="sentiment",
         about="is a review sentence positive or negative? 2,979 sentences",

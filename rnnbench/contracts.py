@@ -91,6 +91,16 @@ class StartingCell(Cell, Protocol):
 
 
 @runtime_checkable
+class FixedCell(Cell, Protocol):
+    """A cell whose parameters stay as they start, such as a reservoir: only the readout learns, by ridge."""
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Names of these parameters: ``project`` and ``step`` stop their gradients, so they are zero."""
+        ...
+
+
+@runtime_checkable
 class AffineCell(Cell, Protocol):
     """A cell that is linear in its state: s_t = a_t ⊙ s_{t-1} + b_t, with a and b from the inputs.
 

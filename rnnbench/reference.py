@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from autograd import value_and_grad
 
+from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
+from rnnbench.cells.penalty import penalty
 from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
@@ -73,25 +75,39 @@ def probe_batch(cell: Cell, spec: NetworkSpec, length: int, size: int, seed: int
     state = {
         name: 0.5 * rng.standard_normal((size, *shape)) for name, shape in state_shapes(cell, spec).items()
     }
-    return Batch(inputs, targets, lengths, state)
+    return with_dropout(cell, spec, Batch(inputs, targets, lengths, state), seed, 0)
 
 
 def time_major(spec: NetworkSpec, batch: Batch) -> Batch:
-    """The batch with time first: inputs (T,B,...), and targets (T,B,...) for readout "each"."""
+    """The batch with time first: inputs (T,B,...), and targets (T,B,...) for readout "each"; dropout too."""
     targets = np.swapaxes(batch.targets, 0, 1) if spec.readout == "each" else batch.targets
-    return replace(batch, inputs=np.swapaxes(batch.inputs, 0, 1), targets=targets)
+    dropout = batch.dropout
+    if dropout is not None:
+        dropout = {name: np.swapaxes(mask, 0, 1) for name, mask in dropout.items()}
+    return replace(batch, inputs=np.swapaxes(batch.inputs, 0, 1), targets=targets, dropout=dropout)
 
 
 def reference_answers(
-    cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch, steps: int = PROBE_STEPS
+    cell: Cell,
+    spec: NetworkSpec,
+    parameters: Parameters,
+    batch: Batch,
+    steps: int = PROBE_STEPS,
+    training: TrainingSpec = PROBE_TRAINING,
 ) -> Answers:
-    """The oracle's answers, in float64; ``trained`` after so many SGD steps."""
+    """The oracle's answers, in float64; ``trained`` after so many SGD steps.
+
+    Of ``training`` only ``l2`` counts, which is part of the loss; the steps are those of PROBE_TRAINING.
+    """
     ops = NumpyOps()
     data = time_major(spec, batch)
 
     def loss_of(values: Mapping[str, np.ndarray]) -> np.ndarray:
-        outputs, _ = network_outputs(ops, cell, spec, values, data.inputs, data.lengths, data.state)
-        return network_loss(ops, spec, outputs, data.targets, data.lengths)  # type: ignore[no-any-return]
+        outputs, _ = network_outputs(
+            ops, cell, spec, values, data.inputs, data.lengths, data.state, dropout=data.dropout
+        )
+        loss: np.ndarray = network_loss(ops, spec, outputs, data.targets, data.lengths)
+        return loss + penalty(ops, training, values) if training.l2 else loss
 
     start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     outputs, state = network_outputs(ops, cell, spec, start, data.inputs, data.lengths, data.state)

@@ -90,7 +90,8 @@ def initialise(
     al. 2014); ``identity`` the identity (Le et al. 2015). With ``zero`` all of a layer is zero, input kernels
     too, and the head Glorot-uniform: for closed forms. ``gain`` multiplies recurrent kernels (W_h), so of
     orthogonal ones it is the spectral radius. ``forget_bias`` is added to the bias of
-    the gate named "f" (Jozefowicz et al. 2015). Embeddings are N(0, 1). What a ``StartingCell`` starts
+    the gate named "f" (Jozefowicz et al. 2015). Embeddings are N(0, 1). Norms between layers start with
+    gain 1 and shift 0. What a ``StartingCell`` starts
     otherwise, with a stream of random numbers for each layer and direction, starts so whatever ``init``.
 
     Raises RequestError for an unknown ``init``.
@@ -122,6 +123,8 @@ def _start_value(
 ) -> np.ndarray:
     if leaf == "E":
         return rng.standard_normal(shape)
+    if ".norm." in name:
+        return np.ones(shape) if leaf == "gain" else np.zeros(shape)
     if init == "uniform":
         fan = shape[0] if name == "head.W" else hidden
         return rng.uniform(-1, 1, shape) / math.sqrt(fan)

@@ -13,11 +13,15 @@ what each direction ends with is merged first and then normalised, as Keras' Bid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from rnnbench.cells.normalising import layer_norm
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import NetworkSpec
+
+
+LayerNorm = Callable[[Ops, Array, Array, Array], Array]
 
 
 def norm_shapes(spec: NetworkSpec, features: int) -> dict[str, tuple[int, ...]]:
@@ -32,15 +36,23 @@ def norm_shapes(spec: NetworkSpec, features: int) -> dict[str, tuple[int, ...]]:
 
 
 def compose(
-    ops: Ops, spec: NetworkSpec, parameters: Arrays, layer: int, y: Array, x: Array, dropout: Arrays | None
+    ops: Ops,
+    spec: NetworkSpec,
+    parameters: Arrays,
+    layer: int,
+    y: Array,
+    x: Array,
+    dropout: Arrays | None,
+    norm: LayerNorm = layer_norm,
 ) -> Array:
     """y (...,F), the output of ``layer``, and x, its input -> what is read above it (...,F).
 
-    x has the shape of y but for the first layer, where it is not used.
+    x has the shape of y but for the first layer, where it is not used. ``norm``: a kernel of the backend's
+    own that computes ``layer_norm``.
     """
     if spec.norm == "layer":
         prefix = f"layers.{layer}.norm."
-        y = layer_norm(ops, y, parameters[prefix + "gain"], parameters[prefix + "shift"])
+        y = norm(ops, y, parameters[prefix + "gain"], parameters[prefix + "shift"])
     mask = f"layers.{layer + 1}"
     if dropout is not None and mask in dropout:
         y = y * dropout[mask]

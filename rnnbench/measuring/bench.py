@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import parameter_shapes
 from rnnbench.contracts import (
     Batch,
+    Cell,
     Implementation,
     Network,
     NetworkSpec,
@@ -49,6 +51,8 @@ class Built:
     """
 
     network: Network
+    cell: Cell
+    spec: NetworkSpec
     task: TaskData
     size: int
     seed: int
@@ -57,6 +61,12 @@ class Built:
     steps: int = 0
     evaluation: list[tuple[Any, Batch]] = field(default_factory=list)
     stream: Stream | None = None
+
+    def batch(self, step: int) -> Batch:
+        """Training batch number ``step``, with what is dropped from it."""
+        return with_dropout(
+            self.cell, self.spec, self.task.batch(self.seed, step, self.size), self.seed, step
+        )
 
 
 def open_bench(
@@ -150,13 +160,15 @@ class Bench:
         cell = self._plugins.cells[network_spec.cell]
         parameters = initialise(cell, network_spec, init, forget_bias, seed, gain)
         data = self._tasks[task].prepare(length)
-        batch = data.batch(seed, 0, size)
+        batch = with_dropout(cell, network_spec, data.batch(seed, 0, size), seed, 0)
         gc.collect()
         before_bytes = resident_bytes()
         start = time.perf_counter()
         network = self._make(network_spec, parameters, TrainingSpec(**training), implementation)
         build_s = time.perf_counter() - start
-        self._built[id] = Built(network, data, size, seed, network.put(batch), before_bytes)
+        self._built[id] = Built(
+            network, cell, network_spec, data, size, seed, network.put(batch), before_bytes
+        )
         count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
         # the batch's own: a task may add steps to its length
         steps = batch.inputs.shape[1]
@@ -175,7 +187,7 @@ class Bench:
         ``steps``: also the outputs (1,L,O) of its first sequence, one time step after the other.
         """
         built = self._built[id]
-        first = first_sequence(built.task.batch(built.seed, 0, built.size)) if steps else None
+        first = first_sequence(built.batch(0)) if steps else None
         stepped = {} if first is None else {"stepped": ask_steps(built.network, first)}
         outputs, state = built.network.fetch(built.network.forward(built.data))
         loss, gradients = built.network.fetch(built.network.gradients(built.data))
@@ -279,8 +291,7 @@ class Bench:
         losses: list[Any] = []
         start = time.perf_counter()
         for _ in range(steps):
-            batch = built.task.batch(built.seed, built.steps, built.size)
-            loss = network.train_step(network.put(batch))
+            loss = network.train_step(network.put(built.batch(built.steps)))
             losses.append(float(network.fetch(loss)))
             built.steps += 1
             if not math.isfinite(losses[-1]) or time.perf_counter() - start > at_most_s:
@@ -327,7 +338,7 @@ class Bench:
         network, data = built.network, built.data
         if phase == "stream":
             if built.stream is None:
-                built.stream = Stream(network, built.task.batch(built.seed, 0, built.size))
+                built.stream = Stream(network, built.batch(0))
             return network, built.stream
         calls: dict[str, Callable[[], Any]] = {
             "forward": lambda: network.forward(data),

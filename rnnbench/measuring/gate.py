@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
+from rnnbench.cells.dropout import with_dropout
 from rnnbench.contracts import Batch, Cell, NetworkSpec, TaskData
 from rnnbench.measuring.streaming import first_sequence
 from rnnbench.measuring.workers import Worker
@@ -92,8 +93,10 @@ class Gate:
             cell = self._cells[spec.cell]
             with self._clocked():
                 parameters = initialise(cell, spec, case.init, case.forget_bias, 0, case.gain)
-                batch = task.batch(0, 0, case.batch)
-                self._shapes = {key: (batch, reference_answers(cell, spec, parameters, batch, steps=0))}
+                batch = with_dropout(cell, spec, task.batch(0, 0, case.batch), 0, 0)
+                training = case.train.spec
+                expected = reference_answers(cell, spec, parameters, batch, steps=0, training=training)
+                self._shapes = {key: (batch, expected)}
         batch, expected = self._shapes[key]
         reply = worker.ask("check", limit_s, id=id, steps="stream" in case.measure)
         stepped = reply.pop("stepped", None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from rnnbench.cells.gates import gated_shapes, linear
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
+from rnnbench.cells.penalty import penalty
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import (
@@ -101,7 +102,7 @@ class ToyNetwork:
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
         """Outputs, batch first, and final states."""
-        y, state = self._outputs(self._values, batch)
+        y, state = self._outputs(self._values, replace(batch, dropout=None))
         return (np.swapaxes(y, 0, 1) if self._spec.readout == "each" else y), state
 
     def gradients(self, batch: Batch) -> tuple[Any, Any]:
@@ -156,12 +157,14 @@ class ToyNetwork:
 
     def _outputs(self, values: Arrays, batch: Batch) -> tuple[Array, dict[str, Array]]:
         return network_outputs(
-            self._ops, self._cell, self._spec, values, batch.inputs, batch.lengths, batch.state, self._stack
-        )
+            self._ops, self._cell, self._spec, values, batch.inputs, batch.lengths, batch.state,
+            self._stack, batch.dropout,
+        )  # fmt: skip
 
     def _loss(self, values: Arrays, batch: Batch) -> Array:
         outputs, _ = self._outputs(values, batch)
-        return network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
+        loss = network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
+        return loss + penalty(self._ops, self._training, values)
 
     def _cast(self, value: np.ndarray) -> np.ndarray:
         return value.astype(self._dtype) if value.dtype.kind == "f" else value

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array
+from rnnbench.cells.penalty import penalty
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
@@ -51,16 +52,17 @@ class JaxNetwork:
         outputs = partial(_outputs, cell, spec, stack)
 
         def forward(parameters: Any, data: Any) -> tuple[Array, Any]:
-            y, final = outputs(parameters, data)
+            y, final = outputs(parameters, data, None)
             return (OPS.swap(y, 0, 1) if spec.readout == "each" else y), final
 
-        def loss(parameters: Any, data: Any) -> Array:
-            y, _ = outputs(parameters, data)
-            return network_loss(OPS, spec, y, data["targets"], data["lengths"])
+        def loss(parameters: Any, data: Any, dropout: Any) -> Array:
+            y, _ = outputs(parameters, data, dropout)
+            loss = network_loss(OPS, spec, y, data["targets"], data["lengths"])
+            return loss + penalty(OPS, training, parameters) if training.l2 else loss
 
-        def step(trained: Any, data: Any) -> tuple[Any, Array]:
+        def step(trained: Any, data: Any, dropout: Any) -> tuple[Any, Array]:
             parameters, slots, count = trained
-            before, gradients = jax.value_and_grad(loss)(parameters, data)
+            before, gradients = jax.value_and_grad(loss)(parameters, data, dropout)
             count = count + 1.0
             return (*update(OPS, training, parameters, gradients, slots, count), count), before
 
@@ -70,35 +72,43 @@ class JaxNetwork:
         self._one_step: Any = jax.jit(partial(network_step, OPS, cell, spec))
         self._last: tuple[Any, tuple[Any, ...]] | None = None
 
-    def put(self, batch: Batch) -> dict[str, Any]:
-        """Time-major copies on the device; numbers in the network's dtype, tokens and classes as int32."""
+    def put(self, batch: Batch) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Time-major copies on the device; numbers in the network's dtype, tokens and classes as int32.
+
+        Dropout stands apart: ``forward``, which has none, must not be traced again for it.
+        """
         data = time_major(self._spec, batch)
         tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
-        return {
+        state, dropout = (
+            None
+            if given is None
+            else {name: self._place(value, self._dtype) for name, value in given.items()}
+            for given in (data.state, data.dropout)
+        )
+        placed = {
             "inputs": self._place(data.inputs, "int32" if tokens else self._dtype),
             "targets": self._place(data.targets, "int32" if classes else self._dtype),
             "lengths": None if data.lengths is None else self._place(data.lengths, "int32"),
-            "state": None
-            if data.state is None
-            else {name: self._place(value, self._dtype) for name, value in data.state.items()},
+            "state": state,
         }
+        return placed, dropout
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
-        self._last = self._forward, (self._trained[0], batch)
-        outputs: tuple[Any, Any] = self._forward(self._trained[0], batch)
+        self._last = self._forward, (self._trained[0], batch[0])
+        outputs: tuple[Any, Any] = self._forward(self._trained[0], batch[0])
         return outputs
 
     def gradients(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
-        self._last = self._gradients, (self._trained[0], batch)
-        gradients: tuple[Any, Any] = self._gradients(self._trained[0], batch)
+        self._last = self._gradients, (self._trained[0], *batch)
+        gradients: tuple[Any, Any] = self._gradients(self._trained[0], *batch)
         return gradients
 
     def train_step(self, batch: Any) -> Any:
         """See Network. The old parameters' memory is given to the new ones."""
-        self._last = self._step, (self._trained, batch)
-        self._trained, loss = self._step(self._trained, batch)
+        self._last = self._step, (self._trained, *batch)
+        self._trained, loss = self._step(self._trained, *batch)
         return loss
 
     @property
@@ -167,8 +177,16 @@ def planned_bytes(jitted: Any, arguments: tuple[Any, ...]) -> int:
 
 
 def _outputs(
-    cell: Cell, spec: NetworkSpec, stack: Stack, parameters: Any, data: Any
+    cell: Cell, spec: NetworkSpec, stack: Stack, parameters: Any, data: Any, dropout: Any
 ) -> tuple[Array, dict[str, Array]]:
     return network_outputs(
-        OPS, cell, spec, parameters, data["inputs"], data["lengths"], data["state"], stack=stack
+        OPS,
+        cell,
+        spec,
+        parameters,
+        data["inputs"],
+        data["lengths"],
+        data["state"],
+        stack=stack,
+        dropout=dropout,
     )

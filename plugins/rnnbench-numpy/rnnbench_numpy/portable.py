@@ -10,6 +10,7 @@ import numpy as np
 from autograd import value_and_grad
 
 from rnnbench.cells.network import network_loss, network_outputs
+from rnnbench.cells.penalty import penalty
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
@@ -24,12 +25,13 @@ quietly = np.errstate(over="ignore", invalid="ignore")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeMajorBatch:
-    """inputs (T,B,I) or (T,B), targets (B,...) or (T,B,...), in the network's dtype."""
+    """inputs (T,B,I) or (T,B), targets (B,...) or (T,B,...), dropout (T,B,F), in the network's dtype."""
 
     inputs: np.ndarray
     targets: np.ndarray
     lengths: np.ndarray | None
     state: Mapping[str, np.ndarray] | None
+    dropout: Mapping[str, np.ndarray] | None
 
 
 class PortableNetwork:
@@ -52,15 +54,16 @@ class PortableNetwork:
     def put(self, batch: Batch) -> TimeMajorBatch:
         """Time first, in this network's dtype, contiguous."""
         data = time_major(self._spec, batch)
-        state = None
-        if data.state is not None:
-            state = {name: np.array(value, self._dtype) for name, value in data.state.items()}
-        return TimeMajorBatch(self._own(data.inputs), self._own(data.targets), data.lengths, state)
+        state, dropout = (
+            None if given is None else {name: self._own(value) for name, value in given.items()}
+            for given in (data.state, data.dropout)
+        )
+        return TimeMajorBatch(self._own(data.inputs), self._own(data.targets), data.lengths, state, dropout)
 
     @quietly
     def forward(self, batch: TimeMajorBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """See Network."""
-        outputs, state = self._outputs(self._parameters, batch)
+        outputs, state = self._outputs(self._parameters, batch, None)
         return (np.swapaxes(outputs, 0, 1) if self._spec.readout == "each" else outputs), state
 
     @quietly
@@ -68,8 +71,9 @@ class PortableNetwork:
         """See Network."""
 
         def loss_of(parameters: Mapping[str, np.ndarray]) -> Any:
-            outputs, _ = self._outputs(parameters, batch)
-            return network_loss(OPS, self._spec, outputs, batch.targets, batch.lengths)
+            outputs, _ = self._outputs(parameters, batch, batch.dropout)
+            loss = network_loss(OPS, self._spec, outputs, batch.targets, batch.lengths)
+            return loss + penalty(OPS, self._training, parameters) if self._training.l2 else loss
 
         loss, gradients = value_and_grad(loss_of)(self._parameters)
         return loss, gradients
@@ -123,9 +127,21 @@ class PortableNetwork:
         """The device is the host."""
         return None
 
-    def _outputs(self, parameters: Mapping[str, np.ndarray], batch: TimeMajorBatch) -> tuple[Any, Any]:
+    def _outputs(
+        self,
+        parameters: Mapping[str, np.ndarray],
+        batch: TimeMajorBatch,
+        dropout: Mapping[str, np.ndarray] | None,
+    ) -> tuple[Any, Any]:
         return network_outputs(
-            OPS, self._cell, self._spec, parameters, batch.inputs, batch.lengths, batch.state
+            OPS,
+            self._cell,
+            self._spec,
+            parameters,
+            batch.inputs,
+            batch.lengths,
+            batch.state,
+            dropout=dropout,
         )
 
     def _own(self, values: np.ndarray) -> np.ndarray:

@@ -12,21 +12,28 @@ import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.network import network_loss, state_shapes
 from rnnbench.cells.ops import Array, Arrays
+from rnnbench.cells.penalty import penalty
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
 
-Outputs = Callable[[TensorflowOps, Arrays, Array, Array | None, Arrays], tuple[Array, dict[str, Array]]]
-"""ops, parameters, inputs, lengths, state -> outputs and final states, in the layout of the inputs."""
+Outputs = Callable[
+    [TensorflowOps, Arrays, Array, Array | None, Arrays, Arrays | None], tuple[Array, dict[str, Array]]
+]
+"""ops, parameters, inputs, lengths, state, dropout -> outputs and final states, in the layout of the inputs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceBatch:
-    """Tensors by name: inputs, targets, lengths (or None), state; ``shape`` decides which trace fits."""
+    """Tensors by name: inputs, targets, lengths (or None), state; ``shape`` decides which trace fits.
+
+    ``dropout`` stands apart, for there is none in ``forward``: in the layout of the inputs, or None.
+    """
 
     shape: tuple[Any, ...]
     tensors: dict[str, Any]
+    dropout: dict[str, Any] | None
 
 
 class TensorflowNetwork:
@@ -75,7 +82,7 @@ class TensorflowNetwork:
         self._functions = {
             name: tf.function(function, autograph=False, jit_compile=xla) for name, function in traced.items()
         }
-        self._traces: dict[tuple[str, Any], Any] = {}
+        self._traces: dict[tuple[Any, ...], Any] = {}
         self._trace_s = 0.0
 
     @property
@@ -96,14 +103,20 @@ class TensorflowNetwork:
         state = {name: np.zeros((size, *shape)) for name, shape in self._state_shapes.items()}
         state.update(batch.state or {})
         tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
+        dropout = None
         with tf.device(self._placement):
+            if batch.dropout is not None:
+                dropout = {
+                    name: self._constant(np.swapaxes(mask, 0, 1) if self._time_major else mask)
+                    for name, mask in batch.dropout.items()
+                }
             tensors = {
                 "inputs": self._constant(inputs, integers=tokens),
                 "targets": self._constant(targets, integers=classes),
                 "lengths": None if batch.lengths is None else self._constant(batch.lengths, integers=True),
                 "state": {name: self._constant(value) for name, value in state.items()},
             }
-        return DeviceBatch((inputs.shape, targets.shape, batch.lengths is None), tensors)
+        return DeviceBatch((inputs.shape, targets.shape, batch.lengths is None), tensors, dropout)
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
@@ -169,14 +182,16 @@ class TensorflowNetwork:
 
     def _run(self, function: str, batch: DeviceBatch) -> Any:
         # to find the trace by type, as tf.function does, takes as long as to call it
-        key = (function, batch.shape)
+        dropped = function != "forward" and batch.dropout is not None
+        inputs = (batch.tensors, batch.dropout) if dropped else (batch.tensors,)
+        key = (function, dropped, batch.shape)
         if key not in self._traces:
-            self._trace(function, key, batch.tensors)
-        return self._traces[key](batch.tensors)
+            self._trace(function, key, *inputs)
+        return self._traces[key](*inputs)
 
-    def _trace(self, function: str, key: tuple[str, Any], inputs: Any) -> None:
+    def _trace(self, function: str, key: tuple[Any, ...], *inputs: Any) -> None:
         start = time.perf_counter()
-        self._traces[key] = self._functions[function].get_concrete_function(inputs)
+        self._traces[key] = self._functions[function].get_concrete_function(*inputs)
         self._trace_s += time.perf_counter() - start
 
     def _constant(self, value: np.ndarray, *, integers: bool = False) -> Any:
@@ -186,28 +201,34 @@ class TensorflowNetwork:
         return {name: variable.read_value() for name, variable in self._parameters.items()}
 
     def _trace_forward(self, batch: Any) -> tuple[Any, Any]:
-        y, final = self._outputs(self._ops, self._values(), batch["inputs"], batch["lengths"], batch["state"])
+        y, final = self._outputs(
+            self._ops, self._values(), batch["inputs"], batch["lengths"], batch["state"], None
+        )
         if self._time_major and self._spec.readout == "each":
             y = self._ops.swap(y, 0, 1)
         self._note_kernels()
         return y, final
 
-    def _trace_gradients(self, batch: Any) -> tuple[Any, dict[str, Any]]:
+    def _trace_gradients(self, batch: Any, dropout: Any = None) -> tuple[Any, dict[str, Any]]:
         values = self._values()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            y, _ = self._outputs(self._ops, values, batch["inputs"], batch["lengths"], batch["state"])
+            y, _ = self._outputs(
+                self._ops, values, batch["inputs"], batch["lengths"], batch["state"], dropout
+            )
             if not self._time_major and self._spec.readout == "each":
                 y = self._ops.swap(y, 0, 1)
             loss = network_loss(self._ops, self._spec, y, batch["targets"], batch["lengths"])
+            if self._training.l2:
+                loss = loss + penalty(self._ops, self._training, values)
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._note_kernels()
         # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows
         return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
 
-    def _trace_train_step(self, batch: Any) -> Any:
+    def _trace_train_step(self, batch: Any, dropout: Any = None) -> Any:
         # the function itself, not its body: TensorFlow inlines the trace that is already there
-        loss, gradients = self._functions["gradients"](batch)
+        loss, gradients = self._functions["gradients"](batch, dropout)
         slots = {
             slot: {name: variable.read_value() for name, variable in variables.items()}
             for slot, variables in self._slots.items()

@@ -121,7 +121,7 @@ class TensorflowSession:
         if implementation != "native":
             xla = implementation == "compiled"
             return network(
-                lambda ops, *rest: network_outputs(ops, cell, spec, *rest),
+                lambda ops, *rest: network_outputs(ops, cell, spec, *rest[:-1], dropout=rest[-1]),
                 "the cell's step, XLA" if xla else "the cell's step",
                 time_major=True,
                 xla=xla,

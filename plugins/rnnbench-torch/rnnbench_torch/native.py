@@ -1,4 +1,5 @@
-"""torch.nn.RNN, LSTM and GRU: one module for the whole stack, or one per layer where directions are summed.
+"""torch.nn.RNN, LSTM and GRU: one module for the whole stack, or one per layer where directions are summed
+or something stands between layers that torch's modules do not know (of dropout they draw masks of their own).
 
 Batches with lengths are packed by ``put``: sorted by falling length, the steps of all sequences
 without their padding in one array (N,I), so that nothing is computed for padding, in the
@@ -7,7 +8,7 @@ embedding, the head and the loss neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,35 +18,45 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnbench.cells.network import part, sizes_of
+from rnnbench.cells.composing import compose, norm_shapes
+from rnnbench.cells.network import feature_size, merge, part, sizes_of, split_directions
+from rnnbench.cells.normalising import LAYER_NORM_EPSILON
+from rnnbench.cells.penalty import is_kernel
 from rnnbench.cells.streaming import split_steps
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State, TrainingSpec
 from rnnbench_torch.kernel import watch_path
 from rnnbench_torch.layout import NativeCell, to_canonical, to_torch
-from rnnbench_torch.network import tensor
+from rnnbench_torch.network import place_dropout, tensor
+from rnnbench_torch.ops import TorchOps
+
+
+OPS = TorchOps()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packing:
     """``batch_sizes`` (T',): sequences that have a step t, on the host; ``restore`` (B,) undoes the sorting;
-    ``length`` is T, of which T' may fall short.
+    ``length`` is T, of which T' may fall short; ``last`` (B,) the rows of the last valid steps.
     """
 
     batch_sizes: Tensor
     restore: Tensor
     length: int
+    last: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
     """Dense: inputs (T,B,I) or tokens (T,B), targets flat over (T,B) for readout "each".
     Packed: inputs (N,I) or (N,), targets (N,...), all else sorted. ``states``: what each module takes.
+    ``dropout``: (T,B,F) or (1,B,F), packed (N,F).
     """
 
     inputs: Tensor
     targets: Tensor
     states: Sequence[Any]
     packing: Packing | None
+    dropout: Mapping[str, Tensor] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +76,14 @@ class NativeModel:
         cell: Cell,
         spec: NetworkSpec,
         parameters: Parameters,
+        training: TrainingSpec,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self._native, self._cell, self._spec = native, cell, spec
+        self._native, self._cell, self._spec, self._l2 = native, cell, spec, training.l2
         self._dtype, self._device = dtype, device
         self._summed = spec.bidirectional == "sum"
+        self._apart = self._summed or spec.composed
         self._modules = self._make_modules()
         self._prefixes = self._list_prefixes()
         self._state_names = [
@@ -88,12 +101,22 @@ class NativeModel:
         head = tensor(parameters["head.W"], dtype, device, swap=True)
         self._head_weight = self._add("head.W", head)
         self._head_bias = self._add("head.b", tensor(parameters["head.b"], dtype, device))
+        self._norms = {
+            name: self._add(name, tensor(parameters[name], dtype, device))
+            for name in norm_shapes(spec, feature_size(cell, spec))
+        }
+        self._kernels = [
+            leaf
+            for slot, leaf in zip(self._slots, self._leaves, strict=True)
+            if slot.kind.startswith("weight") or is_kernel(slot.name)
+        ]
         self._path = watch_path(self._modules, packed=spec.lengths)
 
     @property
     def path(self) -> str:
         """The kernel of all modules, or of each where they differ."""
-        return self._path
+        one_by_one = self._spec.composed and self._spec.layers > 1
+        return f"{self._path}, layer by layer" if one_by_one else self._path
 
     @property
     def compilations(self) -> int:
@@ -120,23 +143,27 @@ class NativeModel:
                 targets=tensor(flat, targets, self._device),
                 states=self._initial(batch.state, None),
                 packing=None,
+                dropout=place_dropout(batch, self._dtype, self._device),
             )
         order = np.argsort(-batch.lengths, kind="stable")
         lengths = torch.from_numpy(batch.lengths[order].astype(np.int64))
         x, batch_sizes = _pack(batch.inputs[order], lengths)
         y = _pack(batch.targets[order], lengths)[0] if each else torch.from_numpy(batch.targets[order])
         restore = torch.from_numpy(np.argsort(order)).to(self._device)
+        starts = batch_sizes.cumsum(0) - batch_sizes
+        last = (starts[lengths - 1] + torch.arange(len(lengths))).to(self._device)
         return Data(
             inputs=x.to(device=self._device, dtype=inputs),
             targets=y.to(device=self._device, dtype=targets),
             states=self._initial(batch.state, order),
-            packing=Packing(batch_sizes, restore, batch.inputs.shape[1]),
+            packing=Packing(batch_sizes, restore, batch.inputs.shape[1], last),
+            dropout=self._pack_dropout(batch, order, lengths),
         )
 
     def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
         self._set_training(False)
-        features, finals = self._run(data)
+        features, finals = self._run(data, None)
         y = functional.linear(features, self._head_weight, self._head_bias)
         packing = data.packing
         if self._spec.readout == "each":
@@ -163,7 +190,8 @@ class NativeModel:
             parts if len(parts) > 1 else parts[0]
             for parts in (
                 tuple(tensor(state[name], self._dtype, self._device) for name in names)
-                for names in zip(*self._state_names[0], strict=True)
+                for rows in self._state_names
+                for names in zip(*rows, strict=True)
             )
         ]
 
@@ -172,21 +200,26 @@ class NativeModel:
         if self._embedding is not None:
             x = functional.embedding(x, self._embedding)
         cell, new = getattr(torch, self._native.step), []
-        for weights, before in zip(self._modules[0].all_weights, state, strict=True):
+        layers = [weights for module in self._modules for weights in module.all_weights]
+        for layer, (weights, before) in enumerate(zip(layers, state, strict=True)):
             after = cell(x, before, *weights)
-            x = after[0] if isinstance(after, tuple) else after
+            x = self._compose(layer, after[0] if isinstance(after, tuple) else after, x, None)
             new.append(after)
         return functional.linear(x, self._head_weight, self._head_bias), new
 
     def loss(self, data: Data) -> Tensor:
         """See Model."""
         self._set_training(True)
-        features, _ = self._run(data)
+        features, _ = self._run(data, data.dropout)
         y = functional.linear(features, self._head_weight, self._head_bias)
         y = y.view(-1, y.shape[-1])
         if self._spec.loss == "cross_entropy":
-            return functional.cross_entropy(y, data.targets)
-        return functional.mse_loss(y, data.targets)
+            loss = functional.cross_entropy(y, data.targets)
+        else:
+            loss = functional.mse_loss(y, data.targets)
+        if not self._l2:
+            return loss
+        return loss + 0.5 * self._l2 * torch.stack([leaf.square().sum() for leaf in self._kernels]).sum()
 
     def zero_frozen(self) -> None:
         """A GRU's second bias lives in its n row only."""
@@ -207,7 +240,7 @@ class NativeModel:
 
     def _make_modules(self) -> list[nn.RNNBase]:
         spec = self._spec
-        layers = [1] * spec.layers if self._summed else [spec.layers]
+        layers = [1] * spec.layers if self._apart else [spec.layers]
         make = getattr(nn, self._native.module)
         return [
             make(
@@ -225,7 +258,7 @@ class NativeModel:
     def _load(self, index: int, direction: str, parameters: Parameters) -> None:
         """Copy one layer and direction in place: cuDNN wants all weights in the one buffer they are in."""
         prefix = f"layers.{index}.{direction}."
-        module, layer = (self._modules[index], 0) if self._summed else (self._modules[0], index)
+        module, layer = (self._modules[index], 0) if self._apart else (self._modules[0], index)
         values = to_torch(self._native, self._cell.gates, part(parameters, prefix))
         for kind, value in values.items():
             leaf = getattr(module, f"{kind}_l{layer}{'_reverse' if direction == 'backward' else ''}")
@@ -252,25 +285,55 @@ class NativeModel:
             if module.training is not training:
                 module.training = training
 
-    def _run(self, data: Data) -> tuple[Tensor, list[Any]]:
+    def _run(
+        self, data: Data, dropout: Mapping[str, Tensor] | None
+    ) -> tuple[Tensor, list[Any]]:
         """Features that the head reads, and the final state of each module."""
-        y = data.inputs if self._embedding is None else functional.embedding(data.inputs, self._embedding)
-        finals = []
+        x = data.inputs if self._embedding is None else functional.embedding(data.inputs, self._embedding)
+        finals: list[Any] = []
         for number, (module, state) in enumerate(zip(self._modules, data.states, strict=True)):
-            x = self._merge(y) if number else y
+            if number:
+                x = self._compose(number - 1, self._merge(y), x, dropout)
             if data.packing is None:
                 y, final = self._unroll(module, x, state)
             else:
                 packed, final = module(PackedSequence(x, data.packing.batch_sizes), state)
                 y = packed.data
             finals.append(final)
+        top = self._spec.layers - 1
         if self._spec.readout == "each":
-            return self._merge(y), finals
+            return self._compose(top, self._merge(y), x, None), finals
         # the last valid step forward and step 0 backward are where each direction ends
         h = finals[-1][0] if len(self._native.states) > 1 else finals[-1]
-        if self._spec.bidirectional == "none":
-            return h[-1], finals
-        return (h[-2] + h[-1] if self._summed else torch.cat((h[-2], h[-1]), 1)), finals
+        features = merge(OPS, self._spec, list(h[-len(self._spec.directions) :]))
+        if self._spec.residual and top > 0:
+            x = self._read_last(x, data.packing)
+        return self._compose(top, features, x, None), finals
+
+    def _read_last(self, x: Tensor, packing: Packing | None) -> Tensor:
+        """Of what the top layer read, what stands beside its last outputs (B,F)."""
+        forward, *backward = split_directions(self._spec, x)
+        if packing is None:
+            return merge(OPS, self._spec, [forward[-1], *(half[0] for half in backward)])
+        last = forward.index_select(0, packing.last)
+        return merge(OPS, self._spec, [last, *(half[: len(packing.last)] for half in backward)])
+
+    def _compose(
+        self, layer: int, y: Tensor, x: Tensor, dropout: Mapping[str, Tensor] | None
+    ) -> Tensor:
+        composed: Tensor = compose(OPS, self._spec, self._norms, layer, y, x, dropout, _layer_norm)
+        return composed
+
+    def _pack_dropout(self, batch: Batch, order: np.ndarray, lengths: Tensor) -> dict[str, Tensor] | None:
+        if batch.dropout is None:
+            return None
+        size, steps = batch.inputs.shape[:2]
+        return {
+            name: _pack(np.broadcast_to(mask, (size, steps, mask.shape[2]))[order], lengths)[0].to(
+                device=self._device, dtype=self._dtype
+            )
+            for name, mask in batch.dropout.items()
+        }
 
     def _unroll(self, module: nn.RNNBase, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """All steps; where gradients are truncated, window after window, each from a state without a past."""
@@ -323,7 +386,11 @@ class NativeModel:
     def _list_prefixes(self) -> list[list[str]]:
         """Of each module, its layers and directions in torch's order."""
         layers = [[f"layers.{i}.{d}." for d in self._spec.directions] for i in range(self._spec.layers)]
-        return layers if self._summed else [[prefix for prefixes in layers for prefix in prefixes]]
+        return layers if self._apart else [[prefix for prefixes in layers for prefix in prefixes]]
+
+
+def _layer_norm(ops: TorchOps, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    return functional.layer_norm(x, gain.shape, gain, shift, LAYER_NORM_EPSILON)
 
 
 def _pack(values: np.ndarray, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -172,6 +172,13 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def place_dropout(batch: Batch, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor] | None:
+    """The batch's masks with time first, (T,B,F) or (1,B,F)."""
+    if batch.dropout is None:
+        return None
+    return {name: tensor(mask, dtype, device, swap=True) for name, mask in batch.dropout.items()}
+
+
 def tensor(values: np.ndarray, dtype: torch.dtype, device: torch.device, *, swap: bool = False) -> Tensor:
     """A contiguous copy on the device; ``swap`` exchanges the first two axes on the way."""
     host = np.swapaxes(values, 0, 1) if swap else values

@@ -10,21 +10,23 @@ import torch
 from torch import Tensor
 
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, stack_layers, unroll
+from rnnbench.cells.penalty import penalty
 from rnnbench.cells.streaming import network_step, split_steps
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench_torch.compiled import STEPS, Compiler, compiled_layer
-from rnnbench_torch.network import tensor
+from rnnbench_torch.network import place_dropout, tensor
 from rnnbench_torch.ops import TorchOps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """inputs (T,B,I) or (T,B); targets with time first for readout "each"; lengths (B,)."""
+    """inputs (T,B,I) or (T,B); targets with time first for readout "each"; lengths (B,); dropout (T,B,F)."""
 
     inputs: Tensor
     targets: Tensor
     lengths: Tensor | None
     state: Mapping[str, Tensor] | None
+    dropout: Mapping[str, Tensor] | None
 
 
 class PortableModel:
@@ -38,6 +40,7 @@ class PortableModel:
         cell: Cell,
         spec: NetworkSpec,
         parameters: Parameters,
+        training: TrainingSpec,
         dtype: torch.dtype,
         device: torch.device,
         compiler: Compiler | None = None,
@@ -48,6 +51,7 @@ class PortableModel:
         self._ops = TorchOps()
         self._cell = cell
         self._spec = spec
+        self._training = training
         self._dtype = dtype
         self._device = device
         self._parameters = {
@@ -83,11 +87,12 @@ class PortableModel:
             state=None
             if state is None
             else {name: tensor(value, self._dtype, self._device) for name, value in state.items()},
+            dropout=place_dropout(batch, self._dtype, self._device),
         )
 
     def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
-        y, final = self._run(data)
+        y, final = self._run(data, None)
         return (y.transpose(0, 1) if self._spec.readout == "each" else y), final
 
     @property
@@ -111,8 +116,10 @@ class PortableModel:
 
     def loss(self, data: Data) -> Tensor:
         """See Model."""
-        y, _ = self._run(data)
+        y, _ = self._run(data, data.dropout)
         loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, data.lengths)
+        if self._training.l2:
+            loss = loss + penalty(self._ops, self._training, self._parameters)
         return loss
 
     def zero_frozen(self) -> None:
@@ -122,7 +129,9 @@ class PortableModel:
         """See Model."""
         return dict(zip(self._parameters, values, strict=True))
 
-    def _run(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
+    def _run(
+        self, data: Data, dropout: Mapping[str, Tensor] | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         return network_outputs(
             self._ops,
             self._cell,
@@ -132,4 +141,5 @@ class PortableModel:
             data.lengths,
             data.state,
             stack=partial(stack_layers, layer=self._layer),
+            dropout=dropout,
         )

@@ -127,10 +127,10 @@ class TorchSession:
             raise Unsupported("the mps device has no float64; use dtype float32")
         model: Model
         if implementation == "portable":
-            model = PortableModel(cell, spec, parameters, dtype, self._device)
+            model = PortableModel(cell, spec, parameters, training, dtype, self._device)
         elif implementation == "compiled":
             check_compiler(self._device)
-            model = PortableModel(cell, spec, parameters, dtype, self._device, Compiler())
+            model = PortableModel(cell, spec, parameters, training, dtype, self._device, Compiler())
         elif implementation == "native":
             if spec.cell not in NATIVE:
                 reason = NO_NATIVE.get(spec.cell, "torch.nn has no such recurrent module")
@@ -140,7 +140,7 @@ class TorchSession:
                     "torch.nn truncates no gradient (window) of packed sequences or of a backward direction. "
                     "Use portable."
                 )
-            model = NativeModel(NATIVE[spec.cell], cell, spec, parameters, dtype, self._device)
+            model = NativeModel(NATIVE[spec.cell], cell, spec, parameters, training, dtype, self._device)
         else:
             raise Unsupported(
                 f'backend torch has no implementation "{implementation}". '

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from rnnbench.cells.network import part, state_shapes
+from rnnbench.cells.network import part, split_directions, state_shapes
+from rnnbench.cells.penalty import is_kernel
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench_numpy.fetching import copy_values
+from rnnbench_numpy.native.composing import Composition
 from rnnbench_numpy.native.kernel import Kernel
 from rnnbench_numpy.native.layer import Layer
 from rnnbench_numpy.native.losses import LOSSES
@@ -30,6 +32,8 @@ quietly = np.errstate(over="ignore", invalid="ignore")
 class PackedBatch:
     """inputs (N,I) or tokens (N,), targets (N,...) or (B,...), state {name: (B,H)} sorted by length.
 
+    ``dropout`` {"layers.1": (N,F)}, empty where nothing is dropped.
+
     ``occurrences`` (V,N) has a one where a row's token is the word: its product with gradients of
     embedded rows is the gradient of the table, twenty times faster than np.add.at.
     """
@@ -39,6 +43,7 @@ class PackedBatch:
     targets: np.ndarray
     state: Mapping[str, np.ndarray]
     occurrences: csr_array | None
+    dropout: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +81,8 @@ class NativeNetwork:
             for direction in spec.directions
         }
         self._parameters = {name: np.array(value, self._dtype) for name, value in parameters.items()}
+        self._composition = Composition(spec)
+        self._l2 = training.l2
         self._optimizer = Optimizer(training, self._parameters)
         self._load_layers()
 
@@ -107,12 +114,16 @@ class NativeNetwork:
             targets=np.array(targets, np.int64 if spec.loss == "cross_entropy" else self._dtype),
             state=state,
             occurrences=occurrences,
+            dropout={
+                name: rows.pack(np.broadcast_to(mask, (size, steps, mask.shape[2]))).astype(self._dtype)
+                for name, mask in (batch.dropout or {}).items()
+            },
         )
 
     @quietly
     def forward(self, batch: PackedBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """See Network."""
-        done = self._forward(batch)
+        done = self._forward(batch, {})
         if self._spec.readout == "last":
             return done.outputs, done.final
         return batch.rows.unpack(done.outputs, self._parameters["head.b"]), done.final
@@ -120,22 +131,39 @@ class NativeNetwork:
     @quietly
     def gradients(self, batch: PackedBatch) -> tuple[np.floating, dict[str, np.ndarray]]:
         """See Network."""
-        done = self._forward(batch)
+        done = self._forward(batch, batch.dropout)
         loss, d_outputs = LOSSES[self._spec.loss](done.outputs, batch.targets)
         gradients = {"head.W": done.features.T @ d_outputs, "head.b": d_outputs.sum(axis=0)}
-        dys = self._spread(batch.rows, d_outputs @ self._parameters["head.W"].T)
+        d_read, passed = self._composition.backward(
+            self._parameters,
+            self._spec.layers - 1,
+            d_outputs @ self._parameters["head.W"].T,
+            {},
+            gradients,
+        )
+        dys = self._spread(batch.rows, d_read)
+        if passed is not None and self._spec.readout == "last":
+            passed = self._spread_passed(batch.rows, passed)
         for index in reversed(range(self._spec.layers)):
             x = done.xs[index]
-            below = index > 0 or self._spec.vocab is not None
-            dx = np.zeros(x.shape, self._dtype) if below else None
+            dx = passed
+            if dx is None and (index > 0 or self._spec.vocab is not None):
+                dx = np.zeros(x.shape, self._dtype)
             for direction, dy in zip(self._spec.directions, dys, strict=True):
                 prefix = f"layers.{index}.{direction}."
                 found = self._layers[prefix].backward(x, dy, batch.rows.walk(direction), dx)
                 gradients.update({prefix + name: value for name, value in found.items()})
-            if dx is not None:
-                dys = self._split(dx) if index > 0 else [dx]
+            if dx is not None and index > 0:
+                d_y, passed = self._composition.backward(
+                    self._parameters, index - 1, dx, batch.dropout, gradients
+                )
+                dys = self._split(d_y)
+            elif dx is not None:
+                dys = [dx]
         if batch.occurrences is not None:
             gradients["embed.E"] = batch.occurrences @ dys[0]
+        if self._l2:
+            loss = loss + self._penalise(gradients)
         return loss, {name: gradients[name] for name in self._parameters}
 
     @quietly
@@ -190,7 +218,16 @@ class NativeNetwork:
         for prefix, layer in self._layers.items():
             layer.load(part(self._parameters, prefix))
 
-    def _forward(self, batch: PackedBatch) -> Pass:
+    def _penalise(self, gradients: dict[str, np.ndarray]) -> Any:
+        """(λ/2) Σ ‖W‖²; its gradient is added to those given."""
+        total: Any = self._dtype.type(0)
+        for name, value in self._parameters.items():
+            if is_kernel(name):
+                gradients[name] += self._l2 * value
+                total += np.vdot(value, value)
+        return total * self._dtype.type(0.5 * self._l2)
+
+    def _forward(self, batch: PackedBatch, dropout: Mapping[str, np.ndarray]) -> Pass:
         spec, rows = self._spec, batch.rows
         x = self._parameters["embed.E"][batch.inputs] if spec.vocab is not None else batch.inputs
         xs: list[np.ndarray] = []
@@ -205,14 +242,39 @@ class NativeNetwork:
                 states = layer.forward(x, part(batch.state, prefix), rows.walk(direction), y_of)
                 ends = rows.first if direction == "backward" else rows.last
                 final.update({prefix + name: value[ends] for name, value in states.items()})
-            x = np.add(*ys) if spec.bidirectional == "sum" else y
-        features = x if spec.readout == "each" else self._read_last(rows, ys)
+            y = np.add(*ys) if spec.bidirectional == "sum" else y
+            if index < spec.layers - 1:
+                x = self._composition.forward(self._parameters, index, y, x, dropout)
+        if spec.readout == "last":
+            y = self._read_last(rows, ys)
+            x = self._read_passed(rows, x)
+        features = self._composition.forward(self._parameters, spec.layers - 1, y, x, {})
         outputs = features @ self._parameters["head.W"] + self._parameters["head.b"]
         return Pass(xs, features, outputs, final)
 
     def _read_last(self, rows: Rows, ys: list[np.ndarray]) -> np.ndarray:
         parts = [y[ends] for y, ends in zip(ys, (rows.last, rows.first), strict=False)]
         return np.add(*parts) if self._spec.bidirectional == "sum" else np.concatenate(parts, axis=1)
+
+    def _read_passed(self, rows: Rows, x: np.ndarray) -> np.ndarray:
+        """Of what the top layer read (N,F), what stands beside its last outputs (B,F)."""
+        if not (self._spec.residual and self._spec.layers > 1):
+            return x
+        parts = zip(split_directions(self._spec, x), (rows.last, rows.first), strict=False)
+        return np.concatenate([half[ends] for half, ends in parts], axis=1)
+
+    def _spread_passed(self, rows: Rows, d_passed: np.ndarray) -> np.ndarray:
+        """The transpose of ``_read_passed``."""
+        dx = np.zeros((rows.size, d_passed.shape[1]), self._dtype)
+        halves = zip(
+            split_directions(self._spec, dx),
+            split_directions(self._spec, d_passed),
+            (rows.last, rows.first),
+            strict=False,
+        )
+        for half, d_half, ends in halves:
+            half[ends] = d_half
+        return dx
 
     def _split(self, d_features: np.ndarray) -> list[np.ndarray]:
         if self._spec.bidirectional == "concat":

@@ -11,7 +11,7 @@ from rnnbench_jax import JaxBackend, recurrences
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec
-from rnnbench.testing import conformance_specs, parity_of, step_parity_of
+from rnnbench.testing import covering_specs, parity_of, step_parity_of
 
 pytestmark = pytest.mark.framework
 
@@ -62,7 +62,7 @@ def test_repeated_steps_are_the_whole(sessions, cells, name, vocab):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["native", "portable"])
-@pytest.mark.parametrize("spec", list(conformance_specs(next(iter(rnnbench_cells())))), ids=str)
+@pytest.mark.parametrize("spec", list(covering_specs(next(iter(rnnbench_cells())))), ids=str)
 def test_every_composition(sessions, cells, spec, implementation):
     spec = replace(spec, cell="lstm")
     assert parity_of(sessions["float64"], cells["lstm"], spec, implementation, "float64").passed

@@ -15,6 +15,7 @@ from autograd.numpy.numpy_vjps import unbroadcast_f
 from autograd.scipy.special import erf
 
 from rnnbench.cells.ops import Array, Arrays, Body
+from rnnbench.numpy_scan import affine_scan
 
 
 def _stable_sigmoid(x: np.ndarray) -> np.ndarray:
@@ -177,3 +178,7 @@ class NumpyOps:
             ys.append(y)
         # autograd's stack joins T arrays in one node; concatenate would need T reshapes
         return current, anp.stack(ys)
+
+    def affine_scan(self, a: Array, b: Array, start: Array, complex_state: bool) -> Array:
+        """See Ops."""
+        return affine_scan(a, b, start, complex_state)

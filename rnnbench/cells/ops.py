@@ -108,3 +108,11 @@ class Ops(Protocol):
         Returns the last state and y stacked along a new axis 0.
         """
         ...
+
+    def affine_scan(self, a: Array, b: Array, start: Array, complex_state: bool) -> Array:
+        """All s_t = a_t ⊙ s_{t-1} + b_t, with s_{-1} = ``start`` (B,...).
+
+        b and the result are (T,B,...), a is so too or (T,1,...). With ``complex_state`` the last axis (2)
+        holds real and imaginary part, and ⊙ multiplies complex numbers.
+        """
+        ...

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnbench.cells.ops import Array, Arrays, Body
+from rnnbench_jax.scan import affine_scan
 
 
 class JaxOps:
@@ -126,3 +127,7 @@ class JaxOps:
         """``lax.scan``: one compiled step, run T times."""
         last, y = lax.scan(body, dict(state), dict(inputs))
         return last, y
+
+    def affine_scan(self, a: Array, b: Array, start: Array, complex_state: bool) -> Array:
+        """See Ops."""
+        return affine_scan(a, b, start, complex_state)

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.ops import Array, Arrays, Body
+from rnnbench_tensorflow.scan import affine_scan
 
 
 class TensorflowOps:
@@ -143,6 +144,10 @@ class TensorflowOps:
             lambda t, *_: t < length, step, (tf.constant(0), dict(state), ys), maximum_iterations=length
         )
         return last, ys.stack()
+
+    def affine_scan(self, a: Array, b: Array, start: Array, complex_state: bool) -> Array:
+        """See Ops."""
+        return affine_scan(a, b, start, complex_state)
 
 
 def _unstack(value: Array) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnnbench.cells.ops import Array, Arrays, Body
+from rnnbench_torch.scan import affine_scan
 
 
 class TorchOps:
@@ -132,3 +133,7 @@ class TorchOps:
             current, y = body(current, {name: value[t] for name, value in steps.items()})
             ys.append(y)
         return current, torch.stack(ys)
+
+    def affine_scan(self, a: Tensor, b: Tensor, start: Tensor, complex_state: bool) -> Tensor:
+        """See Ops."""
+        return affine_scan(a, b, start, complex_state)

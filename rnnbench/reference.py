@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from autograd import value_and_grad
 
+from rnnbench.cells.decoding import target_of
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
 from rnnbench.cells.penalty import penalty
@@ -57,7 +58,8 @@ def probe_batch(cell: Cell, spec: NetworkSpec, length: int, size: int, seed: int
         inputs = rng.integers(0, spec.vocab, (size, length)).astype(np.int32)
     else:
         inputs = rng.standard_normal((size, length, spec.input_size))
-    shape = (size, length) if spec.readout == "each" else (size,)
+    steps = length if spec.decoder is None else max(1, length - 2)
+    shape = (size, steps) if spec.readout == "each" else (size,)
     targets: np.ndarray
     if spec.loss == "cross_entropy":
         targets = rng.integers(0, spec.output_size, shape).astype(np.int32)
@@ -75,7 +77,19 @@ def probe_batch(cell: Cell, spec: NetworkSpec, length: int, size: int, seed: int
     state = {
         name: 0.5 * rng.standard_normal((size, *shape)) for name, shape in state_shapes(cell, spec).items()
     }
-    return with_dropout(cell, spec, Batch(inputs, targets, lengths, state), seed, 0)
+    batch = with_dropout(cell, spec, Batch(inputs, targets, lengths, state), seed, 0)
+    return batch if spec.decoder is None else _with_target(spec, batch, seed)
+
+
+def _with_target(spec: NetworkSpec, batch: Batch, seed: int) -> Batch:
+    """Lengths of the targets, and random tokens that the decoder is fed."""
+    rng = np.random.default_rng([13, seed])
+    size, steps = batch.targets.shape
+    fed = rng.integers(0, spec.output_size + 1, (size, steps)).astype(np.int32)
+    fed[:, 0] = spec.output_size
+    lengths = rng.integers(1, steps + 1, size).astype(np.int32)
+    lengths[0], lengths[-1] = max(1, steps // 2), steps
+    return replace(batch, decoder_inputs=fed, target_lengths=lengths)
 
 
 def time_major(spec: NetworkSpec, batch: Batch) -> Batch:
@@ -84,7 +98,14 @@ def time_major(spec: NetworkSpec, batch: Batch) -> Batch:
     dropout = batch.dropout
     if dropout is not None:
         dropout = {name: np.swapaxes(mask, 0, 1) for name, mask in dropout.items()}
-    return replace(batch, inputs=np.swapaxes(batch.inputs, 0, 1), targets=targets, dropout=dropout)
+    fed = None if batch.decoder_inputs is None else np.swapaxes(batch.decoder_inputs, 0, 1)
+    return replace(
+        batch,
+        inputs=np.swapaxes(batch.inputs, 0, 1),
+        targets=targets,
+        dropout=dropout,
+        decoder_inputs=fed,
+    )
 
 
 def reference_answers(
@@ -101,16 +122,27 @@ def reference_answers(
     """
     ops = NumpyOps()
     data = time_major(spec, batch)
+    target = target_of(data.targets, data.target_lengths, data.decoder_inputs)
 
     def loss_of(values: Mapping[str, np.ndarray]) -> np.ndarray:
         outputs, _ = network_outputs(
-            ops, cell, spec, values, data.inputs, data.lengths, data.state, dropout=data.dropout
+            ops,
+            cell,
+            spec,
+            values,
+            data.inputs,
+            data.lengths,
+            data.state,
+            dropout=data.dropout,
+            target=target,
         )
-        loss: np.ndarray = network_loss(ops, spec, outputs, data.targets, data.lengths)
+        loss: np.ndarray = network_loss(ops, spec, outputs, data.targets, data.output_lengths)
         return loss + penalty(ops, training, values) if training.l2 else loss
 
     start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
-    outputs, state = network_outputs(ops, cell, spec, start, data.inputs, data.lengths, data.state)
+    outputs, state = network_outputs(
+        ops, cell, spec, start, data.inputs, data.lengths, data.state, target=target
+    )
     loss, gradients = value_and_grad(loss_of)(start)
     trained = start
     step = gradients
@@ -121,6 +153,17 @@ def reference_answers(
     if spec.readout == "each":
         outputs = np.swapaxes(outputs, 0, 1)
     return Answers(outputs, state, float(loss), gradients, trained)
+
+
+def reference_decoded(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch) -> np.ndarray:
+    """The oracle's outputs (B,S,O) where the decoder is fed what it puts out."""
+    data = time_major(spec, replace(batch, decoder_inputs=None))
+    start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
+    target = target_of(data.targets, data.target_lengths, None)
+    outputs, _ = network_outputs(
+        NumpyOps(), cell, spec, start, data.inputs, data.lengths, data.state, target=target
+    )
+    return np.swapaxes(outputs, 0, 1)
 
 
 def ask(network: Network, batch: Batch) -> Answers:
@@ -143,6 +186,18 @@ def ask_steps(network: Network, batch: Batch) -> np.ndarray:
     return np.stack(outputs, axis=1)
 
 
+def ask_decoded(network: Network, batch: Batch) -> np.ndarray:
+    """Outputs (B,S,O) of a decoder that is fed what it puts out."""
+    data = network.put(replace(batch, decoder_inputs=None))
+    decoded: np.ndarray = network.fetch(network.forward(data))[0]
+    return decoded
+
+
+def compare_decoded(expected: np.ndarray, decoded: np.ndarray, batch: Batch, dtype: str) -> float:
+    """Error / tolerance of ``ask_decoded`` at all steps: one token that differs is far beyond 1."""
+    return worst_error({"": expected}, {"": decoded}, _length_of(batch), dtype)
+
+
 def compare_steps(
     spec: NetworkSpec, expected: np.ndarray, stepped: np.ndarray, batch: Batch, dtype: str
 ) -> float:
@@ -160,7 +215,7 @@ def compare_answers(spec: NetworkSpec, expected: Answers, given: Answers, batch:
 
     A reference that is not finite itself proves nothing: its quantity fails under a name that says so.
     """
-    length = batch.inputs.shape[1]
+    length = _length_of(batch)
     outputs, given_outputs = _valid(spec, expected.outputs, given.outputs, batch)
     pairs: dict[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]] = {
         "outputs": ({"": outputs}, {"": given_outputs}),
@@ -189,12 +244,18 @@ def tolerance(dtype: str, length: int) -> float:
     return 1e-9 if dtype == "float64" else 16 * float(np.finfo(np.float32).eps) * float(np.sqrt(length))
 
 
+def _length_of(batch: Batch) -> int:
+    """Time steps over which rounding adds up."""
+    return int(batch.inputs.shape[1]) + (0 if batch.target_lengths is None else int(batch.targets.shape[1]))
+
+
 def _valid(
     spec: NetworkSpec, expected: np.ndarray, given: np.ndarray, batch: Batch
 ) -> tuple[np.ndarray, np.ndarray]:
-    if spec.readout == "last" or batch.lengths is None or np.shape(given) != expected.shape:
+    lengths = batch.output_lengths
+    if spec.readout == "last" or lengths is None or np.shape(given) != expected.shape:
         return expected, given
-    valid = np.arange(expected.shape[1])[None, :] < batch.lengths[:, None]
+    valid = np.arange(expected.shape[1])[None, :] < lengths[:, None]
     return expected[valid], given[valid]
 
 

@@ -38,6 +38,11 @@ class Target:
     inputs: Array | None
 
 
+def target_of(targets: Array, lengths: Array | None, inputs: Array | None) -> Target | None:
+    """That of a batch, time-major: targets (S,B), inputs (S,B). None where it has no target lengths (B,)."""
+    return None if lengths is None else Target(targets.shape[0], lengths, inputs)
+
+
 def layer_sizes(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int) -> list[Sizes]:
     """Sizes of each layer; M=memory are the encoder's output features."""
     fed = decoder.embedding + (memory if decoder.attention == "bahdanau" else 0)

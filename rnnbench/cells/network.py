@@ -15,6 +15,7 @@ from rnnbench.cells.composing import compose, norm_shapes, single_layer
 from rnnbench.cells.decoding import Target, decode, decoder_shapes, readout_size
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Cell, NetworkSpec, Sizes
+from rnnbench.errors import RequestError
 
 Layer = Callable[[Ops, Cell, Arrays, Array, Array | None, Arrays], tuple[Array, dict[str, Array]]]
 Stack = Callable[
@@ -133,7 +134,7 @@ def masked_step(ops: Ops, cell: Cell, p: Arrays, u: Arrays, state: Arrays) -> tu
 
 
 def widened(ops: Ops, mask: Array, value: Array) -> Array:
-    """mask (...,1) with axes of 1 behind it, as many axes as ``value`` has: states may have more than features."""
+    """mask (...,1) with axes of 1 behind it, as many axes as ``value`` has: some states have several."""
     more = len(value.shape) - len(mask.shape)
     return ops.reshape(mask, (-1, *mask.shape[1:], *(1,) * more)) if more else mask
 
@@ -282,7 +283,9 @@ def network_outputs(
     if last and spec.residual and spec.layers > 1:
         below = read_last(ops, spec, split_directions(spec, below), lengths)
     y = compose(ops, spec, parameters, spec.layers - 1, y, below, None)
-    if spec.decoder is not None and target is not None:
+    if spec.decoder is not None:
+        if target is None:
+            raise RequestError("the network has a decoder, but the batch no target_lengths")
         summed = read_last(ops, replace(spec, bidirectional="sum"), ys, lengths)
         y, decoded = decode(ops, cell, spec, spec.decoder, parameters, final, y, mask, summed, target)
         return y, final | decoded

@@ -59,6 +59,7 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
             layers=layers,
             bidirectional=("sum" if layers == 2 and not lengths else "concat") if both else "none",
             lengths=lengths,
+            projection=2,
         )
 
     if not every:

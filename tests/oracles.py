@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.contracts import Batch, Cell, NetworkSpec
+from rnnbench.contracts import Batch, Cell, Merge, NetworkSpec, Sizes
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 
-I, H = 3, 5  # noqa: E741 - the field's names
+I, H, P = 3, 5, 2  # noqa: E741 - the field's names
 
 
 def keras_on_one_thread() -> Any:
@@ -35,9 +35,9 @@ def keras_on_one_thread() -> Any:
 
 def bare_layers(cell: Cell, *, layers: int = 1, both: bool = False, lengths: bool = False) -> NetworkSpec:
     """Layers whose outputs are seen through a head that is the identity."""
-    width = 2 * H if both else H
-    merge = "concat" if both else "none"
-    return NetworkSpec(cell.name, I, H, width, "each", "mse", layers, merge, lengths=lengths)  # type: ignore[arg-type]
+    merge: Merge = "concat" if both else "none"
+    width = cell.output_size(Sizes(I, H, P)) * (2 if both else 1)
+    return NetworkSpec(cell.name, I, H, width, "each", "mse", layers, merge, lengths=lengths, projection=P)
 
 
 def probe(

@@ -51,7 +51,7 @@ def install() -> None:
         return
     print(f"Installing into {ENVIRONMENT}; with four frameworks this takes a few minutes.", flush=True)
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
-    packages: list[str] = ["-e", f"{ROOT}[test,dev]"]
+    packages: list[str] = ["-e", f"{ROOT}[test,oracles,dev]"]
     for backend in BACKENDS:
         extra = f"[{tensorflow_extra()}]" if backend == "rnnbench-tensorflow" else ""
         packages += ["-e", f"{ROOT / 'plugins' / backend}{extra}"]

@@ -63,6 +63,11 @@ def last_state(cell: Cell, parameters: Mapping[str, Any], x: Any, state: Mapping
         ("gru_reset_before", 74_112),
         ("gru_layer_norm", 75_008),
         ("mgu", 49_408),
+        ("ligru", 49_408),
+        ("indrnn", 8_448),
+        ("antisymmetric", 24_704),
+        ("cornn", 41_088),
+        ("esn", 24_704),
     ],
 )
 def test_parameter_counts(name: str, count: int) -> None:

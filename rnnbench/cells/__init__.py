@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rnnbench.cells.antisymmetric import Antisymmetric
+from rnnbench.cells.cornn import CoRNN
 from rnnbench.cells.elman import ELMAN_CELLS
+from rnnbench.cells.esn import ESN
 from rnnbench.cells.gru import GRU, GRUResetBefore
 from rnnbench.cells.gru_layer_norm import GRULayerNorm
+from rnnbench.cells.indrnn import IndRNN
 from rnnbench.cells.jordan import Jordan
+from rnnbench.cells.ligru import LiGRU
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.lstm_coupled import LSTMCoupled
 from rnnbench.cells.lstm_layer_norm import LSTMLayerNorm
@@ -25,4 +30,5 @@ def rnnbench_cells() -> Sequence[Cell]:
     classical = (*ELMAN_CELLS, Jordan(), LSTM(), GRU(), GRUResetBefore(), MGU())
     lstms = (LSTMNoForget(), LSTMPeephole(), LSTMCoupled(), LSTMProjected())
     normalised = (LSTMLayerNorm(), GRULayerNorm())
-    return (*classical, *lstms, *normalised)
+    others = (LiGRU(), IndRNN(), Antisymmetric(), CoRNN(), ESN())
+    return (*classical, *lstms, *normalised, *others)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def draw_affine(length: int, complex_state: bool, shared: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """a (T,3,2) or, ``shared`` by all sequences, (T,1,2); b (T,3,2), start (3,2); complex: another axis (2)."""
+    """a (T,3,2) or, ``shared`` by all sequences, (T,1,2); b (T,3,2), start (3,2); complex: one axis more."""
     rng = np.random.default_rng([length, complex_state, shared])
     shape = (2, 2) if complex_state else (2,)
     a = rng.uniform(-0.9, 0.9, (length, 1 if shared else 3, *shape))

@@ -7,17 +7,23 @@ from rnnbench.contracts import AffineCell, Cell
 from rnnbench.errors import PluginError, Unsupported
 
 
+def check_affine(cell: Cell) -> AffineCell:
+    """The cell itself. Raises ``Unsupported`` for one that has no ``affine``."""
+    if isinstance(cell, AffineCell):
+        return cell
+    raise Unsupported(f'cell "{cell.name}" is not affine in its state, so it has no scan; use "portable"')
+
+
 def scan_layer(
     ops: Ops, cell: Cell, p: Arrays, x: Array, mask: Array | None, state: Arrays
 ) -> tuple[Array, dict[str, Array]]:
     """What ``rnnbench.cells.network.unroll`` computes. Raises Unsupported for a cell without ``affine``."""
-    if not isinstance(cell, AffineCell):
-        raise Unsupported(f'cell "{cell.name}" is not affine in its state, so it has no scan; use "portable"')
+    affine = check_affine(cell)
     u = cell.project(ops, p, x)
     before: dict[str, Array] = {}
     after: dict[str, Array] = {}
     while len(after) < len(state):
-        found = {name: pair for name, pair in cell.affine(ops, p, u, before).items() if name not in after}
+        found = {name: pair for name, pair in affine.affine(ops, p, u, before).items() if name not in after}
         if not found:
             missing = ", ".join(sorted(state.keys() - after.keys()))
             raise PluginError(
@@ -26,10 +32,10 @@ def scan_layer(
         for name, (a, b) in found.items():
             start = state[name]
             if mask is not None:
-                a, b = _hold(ops, mask, a, b, cell.complex_state)
-            after[name] = ops.affine_scan(a, b, start, cell.complex_state)
+                a, b = _hold(ops, mask, a, b, affine.complex_state)
+            after[name] = ops.affine_scan(a, b, start, affine.complex_state)
             before[name] = ops.concat([ops.reshape(start, (1, *start.shape)), after[name][:-1]], 0)
-    y = cell.read(ops, p, u, before, after)
+    y = affine.read(ops, p, u, before, after)
     last = {name: after[name][-1] for name in state}
     return (y if mask is None else ops.where(mask, y, 0.0)), last
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array
 from rnnbench.cells.penalty import penalty
@@ -57,7 +58,8 @@ class JaxNetwork:
 
         def loss(parameters: Any, data: Any, dropout: Any) -> Array:
             y, _ = outputs(parameters, data, dropout)
-            loss = network_loss(OPS, spec, y, data["targets"], data["lengths"])
+            lengths = data["lengths"] if data["target_lengths"] is None else data["target_lengths"]
+            loss = network_loss(OPS, spec, y, data["targets"], lengths)
             return loss + penalty(OPS, training, parameters) if training.l2 else loss
 
         def step(trained: Any, data: Any, dropout: Any) -> tuple[Any, Array]:
@@ -88,8 +90,15 @@ class JaxNetwork:
         placed = {
             "inputs": self._place(data.inputs, "int32" if tokens else self._dtype),
             "targets": self._place(data.targets, "int32" if classes else self._dtype),
-            "lengths": None if data.lengths is None else self._place(data.lengths, "int32"),
             "state": state,
+            **{
+                name: None if whole is None else self._place(whole, "int32")
+                for name, whole in (
+                    ("lengths", data.lengths),
+                    ("target_lengths", data.target_lengths),
+                    ("decoder_inputs", data.decoder_inputs),
+                )
+            },
         }
         return placed, dropout
 
@@ -189,4 +198,5 @@ def _outputs(
         data["state"],
         stack=stack,
         dropout=dropout,
+        target=target_of(data["targets"], data["target_lengths"], data["decoder_inputs"]),
     )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells import scanning
 from rnnbench.cells.network import stack_layers
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
@@ -128,9 +130,14 @@ class JaxSession:
         from rnnbench_jax.recurrences import recurrence_of
 
         cell, dtype = self.cells[spec.cell], self.settings.dtype
+        check_decoder(spec, implementation)
         make = partial(JaxNetwork, cell, spec, parameters, training, self.device, dtype)
         if implementation == "portable":
             return make(stack=stack_layers, path="lax.scan")
+        if implementation == "scan":
+            scanning.check_affine(cell)
+            stack = partial(stack_layers, layer=scanning.scan_layer)
+            return make(stack=stack, path="lax.associative_scan, custom VJP")
         if implementation == "compiled":
             raise Unsupported("jax has no compiled implementation: XLA compiles portable and native already")
         if implementation != "native":

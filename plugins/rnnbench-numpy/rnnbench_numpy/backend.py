@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rnnbench.contracts import Cell, Session, Settings
+from rnnbench.contracts import AffineCell, Cell, Session, Settings
 from rnnbench.errors import Unavailable
 from rnnbench_numpy.native.kernels import kernel_of
 
@@ -18,8 +18,10 @@ class NumpyBackend:
     distributions: tuple[str, ...] = ("numpy",)
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` for the built-in cells; ``portable`` for every cell."""
-        return ("portable",) if kernel_of(cell) is None else ("native", "portable")
+        """``native`` for cells derived by hand, ``scan`` for affine ones; ``portable`` for every cell."""
+        native = () if kernel_of(cell) is None else ("native",)
+        scan = ("scan",) if isinstance(cell, AffineCell) else ()
+        return (*native, *scan, "portable")
 
     def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
         """Hold BLAS to ``settings.threads``. Raises Unavailable for a device other than the CPU."""

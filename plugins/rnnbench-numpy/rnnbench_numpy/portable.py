@@ -1,16 +1,19 @@
-"""The cell's own step in a Python loop, differentiated by autograd's tape."""
+"""The cell's own step in a Python loop, or its affine states by a scan; differentiated by autograd's tape."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from autograd import value_and_grad
 
-from rnnbench.cells.network import network_loss, network_outputs
+from rnnbench.cells.decoding import target_of
+from rnnbench.cells.network import network_loss, network_outputs, stack_layers, unroll
 from rnnbench.cells.penalty import penalty
+from rnnbench.cells.scanning import scan_layer
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
@@ -32,14 +35,25 @@ class TimeMajorBatch:
     lengths: np.ndarray | None
     state: Mapping[str, np.ndarray] | None
     dropout: Mapping[str, np.ndarray] | None
+    target_lengths: np.ndarray | None
+    decoder_inputs: np.ndarray | None
 
 
 class PortableNetwork:
     """See ``rnnbench.contracts.Network``. Everything it returns is freshly allocated."""
 
     def __init__(
-        self, cell: Cell, spec: NetworkSpec, parameters: Parameters, training: TrainingSpec, dtype: Any
+        self,
+        cell: Cell,
+        spec: NetworkSpec,
+        parameters: Parameters,
+        training: TrainingSpec,
+        dtype: Any,
+        *,
+        scan: bool = False,
     ) -> None:
+        self._scan = scan
+        self._stack = partial(stack_layers, layer=scan_layer if scan else unroll)
         self._cell, self._spec, self._training = cell, spec, training
         self._dtype = np.dtype(dtype)
         self._parameters = {name: np.array(value, self._dtype) for name, value in parameters.items()}
@@ -48,8 +62,8 @@ class PortableNetwork:
 
     @property
     def path(self) -> str:
-        """Always the same."""
-        return "autograd tape"
+        """NumPy's scan is a loop too, but over the states alone: nothing of the cell is inside."""
+        return "affine states one after the other, in place" if self._scan else "autograd tape"
 
     def put(self, batch: Batch) -> TimeMajorBatch:
         """Time first, in this network's dtype, contiguous."""
@@ -58,7 +72,15 @@ class PortableNetwork:
             None if given is None else {name: self._own(value) for name, value in given.items()}
             for given in (data.state, data.dropout)
         )
-        return TimeMajorBatch(self._own(data.inputs), self._own(data.targets), data.lengths, state, dropout)
+        return TimeMajorBatch(
+            self._own(data.inputs),
+            self._own(data.targets),
+            data.lengths,
+            state,
+            dropout,
+            data.target_lengths,
+            data.decoder_inputs,
+        )
 
     @quietly
     def forward(self, batch: TimeMajorBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -72,7 +94,8 @@ class PortableNetwork:
 
         def loss_of(parameters: Mapping[str, np.ndarray]) -> Any:
             outputs, _ = self._outputs(parameters, batch, batch.dropout)
-            loss = network_loss(OPS, self._spec, outputs, batch.targets, batch.lengths)
+            lengths = batch.lengths if batch.target_lengths is None else batch.target_lengths
+            loss = network_loss(OPS, self._spec, outputs, batch.targets, lengths)
             return loss + penalty(OPS, self._training, parameters) if self._training.l2 else loss
 
         loss, gradients = value_and_grad(loss_of)(self._parameters)
@@ -141,7 +164,9 @@ class PortableNetwork:
             batch.inputs,
             batch.lengths,
             batch.state,
+            stack=self._stack,
             dropout=dropout,
+            target=target_of(batch.targets, batch.target_lengths, batch.decoder_inputs),
         )
 
     def _own(self, values: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from rnnbench.cells.scanning import check_affine
+from rnnbench.cells.decoding import check_decoder
 from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unsupported
 from rnnbench_numpy.native.kernels import kernel_of
@@ -14,7 +16,7 @@ from rnnbench_numpy.native.network import NativeNetwork
 from rnnbench_numpy.portable import PortableNetwork
 
 DEVICES = ("cpu",)
-IMPLEMENTATIONS = ("native", "portable")
+IMPLEMENTATIONS = ("native", "portable", "scan")
 
 
 class NumpySession:
@@ -62,11 +64,15 @@ class NumpySession:
             raise Unsupported(
                 f'numpy has no implementation "{implementation}". It has: {", ".join(IMPLEMENTATIONS)}.'
             )
+        check_decoder(spec, implementation)
         cell = self._cells[spec.cell]
         if implementation == "portable":
             return PortableNetwork(cell, spec, parameters, training, self._dtype)
         if spec.window is not None:
             raise Unsupported("gradients derived by hand flow back over all steps (window); use portable.")
+        if implementation == "scan":
+            check_affine(cell)
+            return PortableNetwork(cell, spec, parameters, training, self._dtype, scan=True)
         kernel = kernel_of(cell)
         if kernel is None:
             raise Unsupported(

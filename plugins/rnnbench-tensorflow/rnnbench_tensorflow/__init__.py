@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rnnbench.contracts import Backend, Cell, Session, Settings
+from rnnbench.contracts import AffineCell, Backend, Cell, Session, Settings
 from rnnbench.errors import Unavailable
 from rnnbench.hookspecs import hookimpl
 from rnnbench_tensorflow.forms import keras_form
@@ -36,9 +36,10 @@ class TensorflowBackend:
     )
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` where Keras has a layer for the cell; ``portable`` and ``compiled``, by XLA, always."""
+        """``native`` where Keras has a layer, ``scan`` for affine cells; the others, ``compiled`` by XLA, always."""
         native = () if keras_form(cell) is None else ("native",)
-        return (*native, "portable", "compiled")
+        scan = ("scan",) if isinstance(cell, AffineCell) else ()
+        return (*native, *scan, "portable", "compiled")
 
     def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
         """Import TensorFlow and configure it, once for the whole process.

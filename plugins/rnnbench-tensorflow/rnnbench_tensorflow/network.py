@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
+from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, state_shapes
 from rnnbench.cells.ops import Array, Arrays
 from rnnbench.cells.penalty import penalty
@@ -18,22 +19,21 @@ from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, Settings, T
 from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
 
-Outputs = Callable[
-    [TensorflowOps, Arrays, Array, Array | None, Arrays, Arrays | None], tuple[Array, dict[str, Array]]
-]
-"""ops, parameters, inputs, lengths, state, dropout -> outputs and final states, in the layout of the inputs."""
+Outputs = Callable[..., tuple[Array, dict[str, Array]]]
+"""ops, parameters, inputs, lengths, state, dropout and, for a decoder, the keyword target -> outputs and final
+states, in the layout of the inputs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceBatch:
     """Tensors by name: inputs, targets, lengths (or None), state; ``shape`` decides which trace fits.
 
-    ``dropout`` stands apart, for there is none in ``forward``: in the layout of the inputs, or None.
+    ``dropout`` stands apart, for there is none in ``forward``: in the layout of the inputs.
     """
 
     shape: tuple[Any, ...]
     tensors: dict[str, Any]
-    dropout: dict[str, Any] | None
+    dropout: dict[str, Any]
 
 
 class TensorflowNetwork:
@@ -103,20 +103,23 @@ class TensorflowNetwork:
         state = {name: np.zeros((size, *shape)) for name, shape in self._state_shapes.items()}
         state.update(batch.state or {})
         tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
-        dropout = None
         with tf.device(self._placement):
-            if batch.dropout is not None:
-                dropout = {
-                    name: self._constant(np.swapaxes(mask, 0, 1) if self._time_major else mask)
-                    for name, mask in batch.dropout.items()
-                }
+            dropout = {
+                name: self._constant(np.swapaxes(mask, 0, 1) if self._time_major else mask)
+                for name, mask in (batch.dropout or {}).items()
+            }
             tensors = {
                 "inputs": self._constant(inputs, integers=tokens),
                 "targets": self._constant(targets, integers=classes),
                 "lengths": None if batch.lengths is None else self._constant(batch.lengths, integers=True),
                 "state": {name: self._constant(value) for name, value in state.items()},
             }
-        return DeviceBatch((inputs.shape, targets.shape, batch.lengths is None), tensors, dropout)
+            if batch.target_lengths is not None:
+                tensors["target_lengths"] = self._constant(batch.target_lengths, integers=True)
+            if batch.decoder_inputs is not None:
+                tensors["decoder_inputs"] = self._constant(batch.decoder_inputs.T, integers=True)
+        optional = tuple(name for name in ("lengths", "decoder_inputs") if tensors.get(name) is not None)
+        return DeviceBatch((inputs.shape, targets.shape, optional), tensors, dropout)
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
@@ -182,9 +185,8 @@ class TensorflowNetwork:
 
     def _run(self, function: str, batch: DeviceBatch) -> Any:
         # to find the trace by type, as tf.function does, takes as long as to call it
-        dropped = function != "forward" and batch.dropout is not None
-        inputs = (batch.tensors, batch.dropout) if dropped else (batch.tensors,)
-        key = (function, dropped, batch.shape)
+        inputs = (batch.tensors,) if function == "forward" else (batch.tensors, batch.dropout)
+        key = (function, batch.shape, len(inputs[-1]))
         if key not in self._traces:
             self._trace(function, key, *inputs)
         return self._traces[key](*inputs)
@@ -200,25 +202,32 @@ class TensorflowNetwork:
     def _values(self) -> dict[str, Any]:
         return {name: variable.read_value() for name, variable in self._parameters.items()}
 
+    def _compute(
+        self, values: Arrays, batch: Mapping[str, Any], dropout: Arrays | None
+    ) -> tuple[Array, dict[str, Array]]:
+        target = {}
+        if "target_lengths" in batch:
+            fed = batch.get("decoder_inputs")
+            target["target"] = target_of(batch["targets"], batch["target_lengths"], fed)
+        inputs, lengths, state = batch["inputs"], batch["lengths"], batch["state"]
+        return self._outputs(self._ops, values, inputs, lengths, state, dropout, **target)
+
     def _trace_forward(self, batch: Any) -> tuple[Any, Any]:
-        y, final = self._outputs(
-            self._ops, self._values(), batch["inputs"], batch["lengths"], batch["state"], None
-        )
+        y, final = self._compute(self._values(), batch, None)
         if self._time_major and self._spec.readout == "each":
             y = self._ops.swap(y, 0, 1)
         self._note_kernels()
         return y, final
 
-    def _trace_gradients(self, batch: Any, dropout: Any = None) -> tuple[Any, dict[str, Any]]:
+    def _trace_gradients(self, batch: Any, dropout: Any) -> tuple[Any, dict[str, Any]]:
         values = self._values()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            y, _ = self._outputs(
-                self._ops, values, batch["inputs"], batch["lengths"], batch["state"], dropout
-            )
+            y, _ = self._compute(values, batch, dropout)
             if not self._time_major and self._spec.readout == "each":
                 y = self._ops.swap(y, 0, 1)
-            loss = network_loss(self._ops, self._spec, y, batch["targets"], batch["lengths"])
+            lengths = batch.get("target_lengths", batch["lengths"])
+            loss = network_loss(self._ops, self._spec, y, batch["targets"], lengths)
             if self._training.l2:
                 loss = loss + penalty(self._ops, self._training, values)
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -226,7 +235,7 @@ class TensorflowNetwork:
         # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows
         return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
 
-    def _trace_train_step(self, batch: Any, dropout: Any = None) -> Any:
+    def _trace_train_step(self, batch: Any, dropout: Any) -> Any:
         # the function itself, not its body: TensorFlow inlines the trace that is already there
         loss, gradients = self._functions["gradients"](batch, dropout)
         slots = {
@@ -268,5 +277,8 @@ class TensorflowNetwork:
                 name: tf.TensorSpec((B, *shape), self._dtype) for name, shape in self._state_shapes.items()
             },
         }
+        if self._spec.decoder is not None:
+            batch["targets"] = batch["decoder_inputs"] = tf.TensorSpec((T, B), tf.int32)
+            batch["target_lengths"] = tf.TensorSpec((B,), tf.int32)
         with tf.device(self._placement):
             tf.function(self._trace_forward, autograph=False).get_concrete_function(batch)

@@ -11,14 +11,16 @@ from typing import Any
 import keras  # type: ignore[import-untyped]
 import tensorflow as tf  # type: ignore[import-untyped]
 
-from rnnbench.cells.network import network_outputs
+from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells.network import network_outputs, stack_layers
+from rnnbench.cells.scanning import check_affine, scan_layer
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
 from rnnbench_tensorflow.forms import keras_form
 from rnnbench_tensorflow.native import KerasNetwork
 from rnnbench_tensorflow.network import TensorflowNetwork
 
-IMPLEMENTATIONS = ("native", "portable", "compiled")
+IMPLEMENTATIONS = ("native", "portable", "compiled", "scan")
 
 
 def open_session(settings: Settings, cells: Mapping[str, Cell]) -> TensorflowSession:
@@ -117,17 +119,36 @@ class TensorflowSession:
                 f'backend "tensorflow" has no implementation "{implementation}". '
                 f"Allowed: {', '.join(IMPLEMENTATIONS)}."
             )
+        check_decoder(spec, implementation, "compiled")
         network = partial(TensorflowNetwork, cell, spec, parameters, training, self.settings, self.placement)
+        if implementation == "scan":
+            check_affine(cell)
+            return network(
+                lambda ops, *rest: network_outputs(
+                    ops,
+                    cell,
+                    spec,
+                    *rest[:-1],
+                    stack=partial(stack_layers, layer=scan_layer),
+                    dropout=rest[-1],
+                ),
+                "affine scan in chunks of √T steps",
+                time_major=True,
+            )
         if implementation != "native":
             xla = implementation == "compiled"
             return network(
-                lambda ops, *rest: network_outputs(ops, cell, spec, *rest[:-1], dropout=rest[-1]),
+                lambda ops, *rest, **target: network_outputs(
+                    ops, cell, spec, *rest[:-1], dropout=rest[-1], **target
+                ),
                 "the cell's step, XLA" if xla else "the cell's step",
                 time_major=True,
                 xla=xla,
             )
         if spec.window is not None:
-            raise Unsupported("the gradient of a Keras layer flows back over all steps (window); use portable")
+            raise Unsupported(
+                "the gradient of a Keras layer flows back over all steps (window); use portable"
+            )
         form = keras_form(cell)
         if form is None:
             raise Unsupported(f'Keras has no layer for cell "{spec.cell}"; use "portable"')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rnnbench.contracts import Backend, Cell, Session, Settings
+from rnnbench.contracts import AffineCell, Backend, Cell, Session, Settings
 from rnnbench.hookspecs import hookimpl
 from rnnbench_torch.layout import NATIVE
 
@@ -20,9 +20,10 @@ class Torch:
     distributions: tuple[str, ...] = ("torch",)
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` for the cells that torch.nn has a module for; ``portable`` and ``compiled`` for all."""
+        """``native`` where torch.nn has a module, ``scan`` for affine cells; the others for all."""
         native = ("native",) if cell.name in NATIVE else ()
-        return (*native, "portable", "compiled")
+        scan = ("scan",) if isinstance(cell, AffineCell) else ()
+        return (*native, *scan, "portable", "compiled")
 
     def open(self, settings: Settings, cells: Mapping[str, Cell]) -> Session:
         """Raises ``Unavailable`` where torch does not import or the device is not here."""

@@ -9,13 +9,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, stack_layers, unroll
 from rnnbench.cells.penalty import penalty
+from rnnbench.cells.scanning import scan_layer
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench_torch.compiled import STEPS, Compiler, compiled_layer
 from rnnbench_torch.network import place_dropout, tensor
 from rnnbench_torch.ops import TorchOps
+from rnnbench_torch.scan import scan_path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,12 +30,15 @@ class Data:
     lengths: Tensor | None
     state: Mapping[str, Tensor] | None
     dropout: Mapping[str, Tensor] | None
+    target_lengths: Tensor | None
+    decoder_inputs: Tensor | None
 
 
 class PortableModel:
     """Runs any cell; its leaves are the canonical parameters themselves.
 
-    Where a ``compiler`` is given, the steps run through what it makes of them.
+    Where a ``compiler`` is given, the steps run through what it makes of them. With ``scan`` all steps of a
+    layer are computed at once; the cell must be affine in its state.
     """
 
     def __init__(
@@ -44,9 +50,15 @@ class PortableModel:
         dtype: torch.dtype,
         device: torch.device,
         compiler: Compiler | None = None,
+        *,
+        scan: bool = False,
     ) -> None:
         self._compiler = compiler
-        self._layer = unroll if compiler is None else compiled_layer(compiler)
+        self._scan = scan
+        if scan:
+            self._layer = scan_layer
+        else:
+            self._layer = unroll if compiler is None else compiled_layer(compiler)
         self._network_step = network_step if compiler is None else compiler.compile(network_step)
         self._ops = TorchOps()
         self._cell = cell
@@ -62,6 +74,8 @@ class PortableModel:
     @property
     def path(self) -> str:
         """See Model."""
+        if self._scan:
+            return scan_path(self._device)
         return "eager loop" if self._compiler is None else f"inductor, {STEPS} steps at a time"
 
     @property
@@ -79,7 +93,8 @@ class PortableModel:
         spec = self._spec
         inputs = torch.int64 if spec.vocab is not None else self._dtype
         targets = torch.int64 if spec.loss == "cross_entropy" else self._dtype
-        lengths, state = batch.lengths, batch.state
+        lengths, state, fed = batch.lengths, batch.state, batch.decoder_inputs
+        answers = batch.target_lengths
         return Data(
             inputs=tensor(batch.inputs, inputs, self._device, swap=True),
             targets=tensor(batch.targets, targets, self._device, swap=spec.readout == "each"),
@@ -88,6 +103,8 @@ class PortableModel:
             if state is None
             else {name: tensor(value, self._dtype, self._device) for name, value in state.items()},
             dropout=place_dropout(batch, self._dtype, self._device),
+            target_lengths=None if answers is None else tensor(answers, torch.int64, self._device),
+            decoder_inputs=None if fed is None else tensor(fed, torch.int64, self._device, swap=True),
         )
 
     def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
@@ -117,7 +134,8 @@ class PortableModel:
     def loss(self, data: Data) -> Tensor:
         """See Model."""
         y, _ = self._run(data, data.dropout)
-        loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, data.lengths)
+        lengths = data.lengths if data.target_lengths is None else data.target_lengths
+        loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, lengths)
         if self._training.l2:
             loss = loss + penalty(self._ops, self._training, self._parameters)
         return loss
@@ -129,9 +147,7 @@ class PortableModel:
         """See Model."""
         return dict(zip(self._parameters, values, strict=True))
 
-    def _run(
-        self, data: Data, dropout: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _run(self, data: Data, dropout: Mapping[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
         return network_outputs(
             self._ops,
             self._cell,
@@ -142,4 +158,5 @@ class PortableModel:
             data.state,
             stack=partial(stack_layers, layer=self._layer),
             dropout=dropout,
+            target=target_of(data.targets, data.target_lengths, data.decoder_inputs),
         )

@@ -28,6 +28,12 @@ def affine_scan(a: Tensor, b: Tensor, start: Tensor, complex_state: bool) -> Ten
     return torch.view_as_real(_Scan.apply(a, b, start))  # type: ignore[no-untyped-call]
 
 
+def scan_path(device: torch.device) -> str:
+    """In words: what ``affine_scan`` does on a device."""
+    chunks = "affine scan in chunks of √T steps"
+    return f"{chunks} (a loop in place from {ENOUGH} numbers a step)" if device.type == "cpu" else chunks
+
+
 class _Scan(torch.autograd.Function):
     """Real or complex a, b and start."""
 

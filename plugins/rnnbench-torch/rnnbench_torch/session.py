@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
+from rnnbench.cells.scanning import check_affine
+from rnnbench.cells.decoding import check_decoder
 from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
 from rnnbench_torch.layout import NATIVE, NO_NATIVE
@@ -125,9 +127,13 @@ class TorchSession:
         dtype = DTYPES[self._settings.dtype]
         if self._device.type == "mps" and dtype == torch.float64:
             raise Unsupported("the mps device has no float64; use dtype float32")
+        check_decoder(spec, implementation)
         model: Model
         if implementation == "portable":
             model = PortableModel(cell, spec, parameters, training, dtype, self._device)
+        elif implementation == "scan":
+            check_affine(cell)
+            model = PortableModel(cell, spec, parameters, training, dtype, self._device, scan=True)
         elif implementation == "compiled":
             check_compiler(self._device)
             model = PortableModel(cell, spec, parameters, training, dtype, self._device, Compiler())
@@ -144,7 +150,7 @@ class TorchSession:
         else:
             raise Unsupported(
                 f'backend torch has no implementation "{implementation}". '
-                "Allowed: native, portable, compiled."
+                "Allowed: native, portable, compiled, scan."
             )
         return TorchNetwork(model, spec, training, self._device)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, Literal
 
-from rnnbench.contracts import Merge, Optimizer, TrainingSpec
+from rnnbench.contracts import DropoutKind, Merge, Norm, Optimizer, TrainingSpec
 from rnnbench.thresholds import Thresholds
 
 FORMAT = 2
@@ -33,8 +33,10 @@ STATUSES: tuple[Status, ...] = (
     "ok", "skipped", "unsupported", "mismatch", "diverged", "failed", "crashed", "timeout", "out_of_memory",
 )  # fmt: skip
 
-Measure = Literal["forward", "gradients", "train_step", "stream", "memory", "score"]
-MEASURES: tuple[Measure, ...] = ("forward", "gradients", "train_step", "stream", "memory", "score")
+Measure = Literal["forward", "gradients", "train_step", "stream", "memory", "score", "gradient_flow"]
+MEASURES: tuple[Measure, ...] = (
+    "forward", "gradients", "train_step", "stream", "memory", "score", "gradient_flow"
+)  # fmt: skip
 TIMED: tuple[Measure, ...] = ("stream", "forward", "gradients", "train_step")
 """Timed in rounds, from the least work to the most: of several the last one stands for the case."""
 
@@ -54,11 +56,12 @@ class Train:
     evaluate_every: int = 100
     target: float | None = None
     window: int | None = None
+    l2: float = 0.0
 
     @property
     def spec(self) -> TrainingSpec:
         """What a network is built with."""
-        return TrainingSpec(optimizer=self.optimizer, lr=self.lr, clip=self.clip)
+        return TrainingSpec(optimizer=self.optimizer, lr=self.lr, clip=self.clip, l2=self.l2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,10 @@ class Case:
     hidden: int = 64
     layers: int = 1
     bidirectional: Merge = "none"
+    residual: bool = False
+    norm: Norm = "none"
+    dropout: float = 0.0
+    dropout_kind: DropoutKind = "between"
     embedding: int = 32
     batch: int = 32
     init: str = "glorot"
@@ -95,13 +102,18 @@ class Case:
         return (
             self.task, self.length, self.cell, self.hidden, self.layers, self.bidirectional,
             self.embedding, self.batch, self.init, self.gain, self.forget_bias, self.dtype,
-            self.projection, self.train,
+            self.projection, self.residual, self.norm, self.dropout, self.dropout_kind, self.train,
         )  # fmt: skip
 
     @property
     def clip(self) -> float | None:
         """Of its training: an axis of suites."""
         return self.train.clip
+
+    @property
+    def l2(self) -> float:
+        """Of its training: an axis of suites."""
+        return self.train.l2
 
     @property
     def window(self) -> int | None:
@@ -127,7 +139,10 @@ class Case:
         )
 
 
-_LATER: Mapping[str, Any] = {"projection": None, "gain": 1.0, "window": None}
+_LATER: Mapping[str, Any] = {
+    "projection": None, "gain": 1.0, "window": None, "residual": False, "norm": "none", "dropout": 0.0,
+    "dropout_kind": "between", "l2": 0.0,
+}  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
 _OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name not in ("train", *_LATER)))
 _OF_TRAIN = attrgetter(*(item.name for item in fields(Train) if item.name not in _LATER))
@@ -200,6 +215,39 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """How gradients flow through one layer in one direction, of one batch; see ``rnnbench.gradient_flow``.
+
+    ``gradient``: ‖∂L/∂s‖ of all states s together, mean over sequences; entry k is k steps back from what the
+    last step starts from. ``hidden``: the same of the state h alone, empty where the cell has none of that name.
+    ``radius_mean``, ``radius_max``: spectral radius of ∂s_t/∂s_{t-1} at sampled steps and sequences.
+    ``sigmoids``, ``tanhs``: share of saturated outputs; None where the cell has no such function.
+    """
+
+    layer: str
+    gradient: tuple[float, ...]
+    hidden: tuple[float, ...]
+    radius_mean: float
+    radius_max: float
+    sigmoids: float | None
+    tanhs: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GradientFlow:
+    """On the first training batch of the first seed, before the first update and after the last one.
+
+    ``after`` is empty where nothing was trained; ``trained_on``: the case key of who was. ``closed_form`` is the
+    q of gradient_k = q^k gradient_0, where theory says that before training; None where it does not.
+    """
+
+    before: tuple[Flow, ...]
+    after: tuple[Flow, ...] = ()
+    closed_form: float | None = None
+    trained_on: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What came of one case. Every planned case ends as exactly one of these.
 
@@ -225,6 +273,7 @@ class Record:
     flops: Mapping[str, int] = field(default_factory=dict)
     compilations: int | None = None
     score: Score | None = None
+    gradient_flow: GradientFlow | None = None
     findings: tuple[Finding, ...] = ()
 
 

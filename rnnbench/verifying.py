@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rnnbench.contracts import Cell, NetworkSpec, Settings
@@ -40,11 +40,16 @@ class Verdict:
     worst: float | None = None
 
 
+COMPOSED = ("elman", "lstm", "gru")
+"""Cells that stand for all where something stands between layers: it sees of a layer only its output."""
+
+
 def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
     """{1, 2} layers × {one direction, both} × {with, without lengths}; else the two hardest of them.
 
     Both merges and both readouts occur: directions are concatenated under one head and summed under
-    the other.
+    the other. ``COMPOSED`` cells also have what stands between layers, each by itself and all at once; of
+    the two hardest one cell, the last of them, has the harder with all of it.
     """
 
     def spec(layers: int, both: bool, lengths: bool) -> NetworkSpec:
@@ -62,17 +67,36 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
             projection=2,
         )
 
+    together = replace(spec(2, True, True), residual=True, norm="layer", dropout=0.3)
     if not every:
-        return [spec(2, True, True), spec(1, False, False)]
-    return [spec(n, both, lengths) for n in (1, 2) for both in (False, True) for lengths in (False, True)]
+        hardest = together if cell.name == COMPOSED[-1] else spec(2, True, True)
+        return [hardest, spec(1, False, False)]
+    plain = [spec(n, both, lengths) for n in (1, 2) for both in (False, True) for lengths in (False, True)]
+    if cell.name not in COMPOSED:
+        return plain
+    return [
+        *plain,
+        together,
+        replace(together, layers=3),
+        replace(spec(2, True, True), residual=True),
+        replace(spec(2, True, False), residual=True, dropout=0.3, dropout_kind="variational"),
+        replace(spec(2, True, True), norm="layer"),
+        replace(spec(1, False, True), norm="layer"),
+        replace(spec(2, False, False), dropout=0.3),
+    ]
 
 
 def describe_structure(spec: NetworkSpec) -> str:
     """ "2 layers, concat, lengths": the axes of the matrix in words."""
-    direction = "one direction" if spec.bidirectional == "none" else f"both, {spec.bidirectional}"
-    return f"{spec.layers} layer{'s' if spec.layers > 1 else ''}, {direction}, " + (
-        "lengths" if spec.lengths else "no lengths"
-    )
+    words = [
+        f"{spec.layers} layer{'s' if spec.layers > 1 else ''}",
+        "one direction" if spec.bidirectional == "none" else f"both, {spec.bidirectional}",
+        "lengths" if spec.lengths else "no lengths",
+    ]
+    words += ["residual"] if spec.residual else []
+    words += [f"{spec.norm} norm"] if spec.norm != "none" else []
+    words += [f"dropout {spec.dropout_kind}"] if spec.dropout else []
+    return ", ".join(words)
 
 
 def verify(

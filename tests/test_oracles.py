@@ -19,12 +19,12 @@ ONNX_GATES = {"elman": "h", "lstm": "iofg", "gru": "zrn", "gru_reset_before": "z
 
 
 def torch_module(
-    torch: Any, cell: Cell, parameters: Mapping[str, np.ndarray], layers: int, both: bool
+    torch: Any, cell: Cell, parameters: Mapping[str, np.ndarray], layers: int, both: bool, features: int = 3
 ) -> Any:
     kinds = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
     options = {"nonlinearity": "relu"} if cell.name == "elman_relu" else {}
     module = kinds.get(cell.name, torch.nn.RNN)(
-        3, H, layers, batch_first=True, bidirectional=both, dtype=torch.float64, **options
+        features, H, layers, batch_first=True, bidirectional=both, dtype=torch.float64, **options
     )
     for layer in range(layers):
         for direction, suffix in (("forward", ""), ("backward", "_reverse"))[: 1 + both]:

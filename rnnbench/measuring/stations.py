@@ -12,7 +12,7 @@ from rnnbench.measuring.gate import Gate, join
 from rnnbench.measuring.protocol import Message
 from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
 from rnnbench.measuring.workers import Worker, WorkerKey, Workers
-from rnnbench.records import TIMED, Case, Finding, Measure, Parity, Record, Status
+from rnnbench.records import TIMED, Case, Finding, GradientFlow, Measure, Parity, Record, Status
 
 WARM_CALLS = 10
 WARM_AT_MOST_S = 30.0
@@ -44,6 +44,10 @@ def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
         loss=shape.loss,
         layers=case.layers,
         bidirectional=case.bidirectional,
+        residual=case.residual,
+        norm=case.norm,
+        dropout=case.dropout,
+        dropout_kind=case.dropout_kind,
         vocab=shape.vocab,
         lengths=shape.lengths,
         window=case.window,
@@ -78,6 +82,7 @@ class Station:
     compilations: int | None = None
     compiled_in_blocks: int = 0
     median_s: dict[Measure, float] = field(default_factory=dict)
+    gradient_flow: GradientFlow | None = None
     used_s: float = 0.0
 
     def record(self, status: Status, reason: str = "", findings: tuple[Finding, ...] = ()) -> Record:
@@ -95,6 +100,7 @@ class Station:
             memory=dict(self.memory),
             flops=dict(self.flops),
             compilations=self.compilations,
+            gradient_flow=self.gradient_flow,
             findings=findings,
         )
 

@@ -10,8 +10,9 @@ from rnnbench.errors import nearest
 from rnnbench.offers import Offers
 from rnnbench.planning.provisions import IMPLEMENTATIONS
 from rnnbench.plugins import FIRST_PARTY, Plugins
+from rnnbench.records import Case
 from rnnbench.suite.format import shown
-from rnnbench.suite.loading import Suite, Values
+from rnnbench.suite.loading import Row, Suite, Values
 from rnnbench.tasks.declared import declare
 
 MAX_CASES = 100_000
@@ -74,6 +75,18 @@ def check_size(suite: Suite, rows: Sequence[Values]) -> None:
     if count > MAX_CASES:
         message = f"{count:,} cases, before exclude. A plan has at most {MAX_CASES:,}; shorten an axis"
         raise suite.error(("axes",), message)
+
+
+def check_between(suite: Suite, row: Row, case: Case) -> None:
+    """Raise ``RequestError`` for a case that asks for something between layers and has only one."""
+    for axis in ("residual", "dropout"):
+        value = getattr(case, axis)
+        if value and case.layers == 1:
+            message = (
+                f"{axis} {shown(value)} acts from one layer to the next, and a case has layers 1. "
+                f"Give layers of 2 or more, or {axis} {shown(type(value)(0))}"
+            )
+            raise suite.error(suite.path_of(row, "layers", 1), message)
 
 
 def check_score_on(suite: Suite, plugins: Plugins, planned: Collection[str]) -> None:

@@ -15,7 +15,14 @@ from rnnbench.cells.streaming import NO_STREAM
 from rnnbench.contracts import Task
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.offers import Offers, offers_of
-from rnnbench.planning.checks import all_tasks, check_excluded, check_names, check_score_on, check_size
+from rnnbench.planning.checks import (
+    all_tasks,
+    check_between,
+    check_excluded,
+    check_names,
+    check_score_on,
+    check_size,
+)
 from rnnbench.planning.provisions import Provider, Provision
 from rnnbench.plugins import Plugins
 from rnnbench.records import PRESENT, Case, Status
@@ -93,6 +100,7 @@ def plan(
         for planned in _expand(suite, values, providers):
             if row is suite.axes and _is_excluded(planned.case, suite):
                 continue
+            check_between(suite, row, planned.case)
             key = planned.case.key
             if kept.setdefault(key, (row, planned))[1].case != planned.case:
                 raise RequestError(f"two cases have the key {key}; leave one of them out", where=suite.name)

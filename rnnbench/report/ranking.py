@@ -139,6 +139,7 @@ def describe(case: Case, fields: Sequence[str]) -> str:
         if name == "train":
             parts.append(f"{value.optimizer} {value.lr:g}, {value.steps} steps")
             parts.append("no clipping" if value.clip is None else f"clip {value.clip:g}")
+            parts += [] if value.l2 == 0 else [f"L2 {value.l2:g}"]
             parts += [] if value.window is None else [f"window {value.window}"]
         else:
             parts.append(f"{WORDS.get(name, name.replace('_', ' '))} {safe(value, 60)}")

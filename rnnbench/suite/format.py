@@ -61,6 +61,10 @@ def _positive(high: float, about: str) -> Setting:
     return Setting(Annotated[float, Field(gt=0, le=high)], bounds, about)
 
 
+def _below_one(about: str) -> Setting:
+    return Setting(Annotated[float, Field(ge=0, lt=1)], "a number from 0 to below 1", about)
+
+
 def _share(about: str) -> Setting:
     return Setting(Annotated[float, Field(ge=0, le=10)], "a share from 0 to 10, 0.01 for 1 %", about)
 
@@ -104,6 +108,7 @@ _DEVICE = Setting(
 _OF_TRAINING: Mapping[str, Setting] = {
     "clip": Setting(Annotated[float, Field(gt=0, le=1e6)] | None, "a number above 0, at most 1e+06, or null",
                     "bound on the global norm of the gradient; null: none"),
+    "l2": _real(0, 1000, "λ of a penalty (λ/2) Σ ‖W‖² over all kernels, a part of the loss"),
     "window": _or_null(_whole(1, 1_000_000, "time steps over which gradients flow back; null: all")),
 }  # fmt: skip
 
@@ -116,6 +121,11 @@ AXES: Mapping[str, Setting] = {
     "hidden": _whole(1, 65_536, "hidden units H of each layer and direction"),
     "layers": _whole(1, 64, "stacked layers"),
     "bidirectional": _bidirectional(),
+    "residual": Setting(bool, "true or false", "add a layer's input to its output, from the second layer on"),
+    "norm": _word("normalise each layer's output over its features", "none", "layer"),
+    "dropout": _below_one("share of a layer's outputs that the next layer does not get in training"),
+    "dropout_kind": _word("what is dropped: drawn anew at each time step, or the same at all of them",
+                          "between", "variational"),
     "embedding": _whole(1, 65_536, "width of the embedding, for tasks whose inputs are tokens"),
     "batch": _whole(1, 1_048_576, "sequences B in a batch"),
     "init": _word("initialiser of the weights", "uniform", "glorot", "orthogonal", "identity", "zero"),
@@ -128,7 +138,7 @@ AXES: Mapping[str, Setting] = {
         _whole(1, 65_536, "output features P of cells that project their output; null: a quarter of hidden")
     ),
     **_OF_TRAINING,
-}
+}  # fmt: skip
 """Everything that multiplies, in the order in which cases are planned."""
 
 TRAINED = tuple(_OF_TRAINING)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnbench.cells.decoding import check_decoder
 from rnnbench.cells import scanning
+from rnnbench.cells.decoding import check_decoder
 from rnnbench.cells.network import stack_layers
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest

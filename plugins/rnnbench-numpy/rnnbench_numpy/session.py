@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from rnnbench.cells.scanning import check_affine
 from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells.scanning import check_affine
 from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unsupported
 from rnnbench_numpy.native.kernels import kernel_of

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
-from rnnbench.cells.scanning import check_affine
 from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells.scanning import check_affine
 from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
 from rnnbench_torch.layout import NATIVE, NO_NATIVE

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rnnbench.cells.network import feature_size, parameter_shapes, sizes_of, state_shapes
-from rnnbench.contracts import Cell, NetworkSpec
+from rnnbench.contracts import Cell, NetworkSpec, Sizes
 from rnnbench.errors import RequestError
 from rnnbench.flops import step_flops
 
@@ -67,7 +68,7 @@ def describe(cell: Cell, spec: NetworkSpec) -> Description:
     return Description(
         cell=cell.name,
         paper=cell.paper,
-        equations=_equations(cell),
+        equations=equations_of(cell),
         gates=cell.gates,
         parts=_parts(cell, spec, shapes),
         shapes=shapes,
@@ -77,12 +78,23 @@ def describe(cell: Cell, spec: NetworkSpec) -> Description:
     )
 
 
+def parameter_count(cell: Cell, sizes: Sizes) -> int:
+    """Parameters of one layer in one direction."""
+    return sum(math.prod(shape) for shape in cell.shapes(sizes).values())
+
+
+def year_of(cell: Cell) -> int | None:
+    """The year of its first paper; None where the reference names none."""
+    year = re.search(r"\b(?:19|20)\d\d\b", cell.paper)
+    return int(year[0]) if year else None
+
+
 def _step_flops(cell: Cell, spec: NetworkSpec) -> int:
     layers = [step_flops(cell, sizes_of(cell, spec, layer)) for layer in range(spec.layers)]
     return len(spec.directions) * sum(layer.inputs + layer.recurrent for layer in layers)
 
 
-def _equations(cell: Cell) -> tuple[str, ...]:
+def equations_of(cell: Cell) -> tuple[str, ...]:
     """The cell's docstring, a line for each equation: they stand nowhere else."""
     text = inspect.getdoc(type(cell)) or ""
     lines = [line.strip() for line in text.replace(";  ", "\n").splitlines()]

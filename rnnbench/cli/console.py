@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -28,11 +29,17 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(safe(text), style=style), soft_wrap=not console.is_terminal)
 
 
-def tabulate(headings: Iterable[str], rows: Iterable[Iterable[object]], right: Iterable[str] = ()) -> Table:
-    """A table of literal text; columns named in ``right`` hold numbers."""
+def tabulate(
+    headings: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    right: Iterable[str] = (),
+    whole: Iterable[str] = (),
+) -> Table:
+    """A table of literal text; columns in ``right`` hold numbers, those in ``whole`` are never folded."""
     table = Table(pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in whole)
     for row in rows:
         table.add_row(*(Text(safe(field)) for field in row))
     return table

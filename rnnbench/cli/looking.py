@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from rnnbench.results.reading import RunResults
     from rnnbench.verifying import Verdict
 
-_HEADINGS = {"parameters (I=64, H=128)": "parameters", "native on": "native"}
+_HEADINGS = {
+    "parameters (I=64, H=128)": "parameters",
+    "parallel over time": "parallel",
+}
 
 
 def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
@@ -39,11 +42,16 @@ def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
     if json:
         print(jsonlib.dumps(rows))
         return
-    # papers and files are long; eighty columns are not
+    # papers, files and the names of all backends are long; eighty columns are not
     table = [{key: row[key] for key in row if key not in ("paper", "plugin")} for row in rows]
+    if what == "cells":  # on how many backends
+        table = [{**row, "native on": len(row["native on"])} for row in table]
     table = table or [{what: "nothing"}]
     headings = [_HEADINGS.get(key, key) for key in table[0]]
-    open_console().print(tabulate(headings, ([_field(value) for value in row.values()] for row in table)))
+    rows_of_text = ([_field(value) for value in row.values()] for row in table)
+    # a cell's name is what one types; other names may be as long as a path
+    whole = ("cell", "parameters") if what == "cells" else ()
+    open_console().print(tabulate(headings, rows_of_text, whole=whole))
 
 
 def verify(
@@ -167,22 +175,19 @@ def _backends(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, 
 
 
 def _cells(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, Any]]:
-    from rnnbench.contracts import Sizes
+    from rnnbench.contracts import AffineCell, Sizes
+    from rnnbench.describing import parameter_count, year_of
 
     def row(name: str) -> dict[str, Any]:
         cell = plugins.cells[name]
         sizes = Sizes(64, 128)
-        count = 0
-        for shape in cell.shapes(sizes).values():
-            product = 1
-            for size in shape:
-                product *= size
-            count += product
         return {
             "cell": name,
+            "year": year_of(cell),
             "gates": list(cell.gates),
             "states": list(cell.state_shapes(sizes)),
-            "parameters (I=64, H=128)": count,
+            "parameters (I=64, H=128)": parameter_count(cell, sizes),
+            "parallel over time": "yes" if isinstance(cell, AffineCell) else "no",
             "native on": [b for b in plugins.backends if "native" in plugins.implementations_of(b, name)],
             "paper": cell.paper,
             "plugin": _origin(plugins, "cell", name),

@@ -13,6 +13,7 @@ from rnnbench.cells.gru_layer_norm import GRULayerNorm
 from rnnbench.cells.indrnn import IndRNN
 from rnnbench.cells.jordan import Jordan
 from rnnbench.cells.ligru import LiGRU
+from rnnbench.cells.lru import LRU
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.lstm_coupled import LSTMCoupled
 from rnnbench.cells.lstm_layer_norm import LSTMLayerNorm
@@ -20,6 +21,11 @@ from rnnbench.cells.lstm_no_forget import LSTMNoForget
 from rnnbench.cells.lstm_peephole import LSTMPeephole
 from rnnbench.cells.lstm_projected import LSTMProjected
 from rnnbench.cells.mgu import MGU
+from rnnbench.cells.mingru import MinGRU
+from rnnbench.cells.minlstm import MinLSTM
+from rnnbench.cells.qrnn import QRNN
+from rnnbench.cells.sru import SRU
+from rnnbench.cells.strongly_typed import StronglyTyped
 from rnnbench.contracts import Cell
 from rnnbench.hookspecs import hookimpl
 
@@ -30,5 +36,6 @@ def rnnbench_cells() -> Sequence[Cell]:
     classical = (*ELMAN_CELLS, Jordan(), LSTM(), GRU(), GRUResetBefore(), MGU())
     lstms = (LSTMNoForget(), LSTMPeephole(), LSTMCoupled(), LSTMProjected())
     normalised = (LSTMLayerNorm(), GRULayerNorm())
+    elementwise = (MinGRU(), MinLSTM(), QRNN(), SRU(), LRU(), StronglyTyped())
     others = (LiGRU(), IndRNN(), Antisymmetric(), CoRNN(), ESN())
-    return (*classical, *lstms, *normalised, *others)
+    return (*classical, *lstms, *normalised, *elementwise, *others)

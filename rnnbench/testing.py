@@ -15,11 +15,12 @@ Shipped with rnnbench; nothing in rnnbench but ``verify`` imports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
 
+from rnnbench.cells.network import part, sizes_of, unroll
 from rnnbench.contracts import (
     Batch,
     Cell,
@@ -37,12 +38,15 @@ from rnnbench.reference import (
     PROBE_TRAINING,
     Answers,
     ask,
+    ask_decoded,
     ask_steps,
     compare_answers,
+    compare_decoded,
     compare_steps,
     probe_batch,
     probe_parameters,
     reference_answers,
+    reference_decoded,
     worst_error,
 )
 from rnnbench.training import global_norm, start_slots, update
@@ -171,6 +175,26 @@ def step_parity_of(
     return Parity(dtype=dtype, worst={"steps": error})
 
 
+def decoding_parity_of(
+    session: Session,
+    cell: Cell,
+    spec: NetworkSpec,
+    implementation: str,
+    dtype: str,
+    *,
+    length: int = 7,
+    size: int = 4,
+    seed: int = 0,
+) -> Parity:
+    """Of a decoder: greedy decoding against the reference's. Raises whatever ``build`` raises."""
+    parameters = probe_parameters(cell, spec, seed)
+    batch = probe_batch(cell, spec, length, size, seed)
+    network = session.build(spec, parameters, PROBE_TRAINING, implementation)
+    expected = reference_decoded(cell, spec, parameters, batch)
+    error = compare_decoded(expected, ask_decoded(network, batch), batch, dtype)
+    return Parity(dtype=dtype, worst={"decoded": error})
+
+
 def optimizer_parity_of(
     session: Session,
     cell: Cell,
@@ -198,20 +222,46 @@ def optimizer_parity_of(
 def remembering_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, np.ndarray]:
     """The probe's parameters, near those that forget nothing, so that gradients reach far back.
 
-    Recurrent kernels near the identity (Le et al. 2015), small inputs, and a bias of 5 for gates that keep
-    the state, named "f" or "z". A cell that contracts whatever its parameters are still forgets.
+    Recurrent kernels near the identity (Le et al. 2015), small inputs, decays (nu_log) near 1, gates "i"
+    shut, and gates "f" and "z" open, or shut where that is what keeps the state. A cell that contracts
+    whatever its parameters are still forgets.
     """
+    kept = _held(cell, spec, seed, {"f": 5.0, "z": 5.0, "i": -5.0})
+    if _memory(cell, spec, kept) > REMEMBERED:
+        return kept
+    other = _held(cell, spec, seed, {"f": -5.0, "z": -5.0})
+    return other if _memory(cell, spec, other) > REMEMBERED else kept
+
+
+REMEMBERED = 0.1
+"""Of a difference of 0.5 between initial states, after 64 steps, for a cell that remembers."""
+
+
+def _held(cell: Cell, spec: NetworkSpec, seed: int, shifts: Mapping[str, float]) -> dict[str, np.ndarray]:
     parameters = probe_parameters(cell, spec, seed)
     for name, value in parameters.items():
         leaf = name.rsplit(".", 1)[-1]
-        if not name.startswith("layers.") or leaf not in ("W_x", "W_h", "b"):
+        if not name.startswith("layers.") or leaf not in ("W_x", "W_h", "b", "nu_log"):
             continue
         value *= 0.1
         if leaf == "W_h":
             value += np.eye(value.shape[0], value.shape[-1])[:, None, :]
         elif leaf == "b":
-            value[[gate in ("f", "z") for gate in cell.gates]] += 5.0
+            value += np.array([[shifts.get(gate, 0.0)] for gate in cell.gates])
+        elif leaf == "nu_log":
+            value -= 5.0
     return parameters
+
+
+def _memory(cell: Cell, spec: NetworkSpec, parameters: Parameters, length: int = 64) -> float:
+    """How far apart the final states of the first layer are that began apart."""
+    rng = np.random.default_rng(17)
+    x = rng.standard_normal((length, 1, spec.input_size))
+    shapes = cell.state_shapes(sizes_of(cell, spec, 0))
+    starts = [{name: scale * np.ones((1, *shape)) for name, shape in shapes.items()} for scale in (0.0, 0.5)]
+    p = part(parameters, "layers.0.forward.")
+    first, second = (unroll(NumpyOps(), cell, p, x, None, start)[1] for start in starts)
+    return max(float(np.abs(first[name] - second[name]).max()) for name in shapes)
 
 
 def long_range_parity_of(

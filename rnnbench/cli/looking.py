@@ -50,7 +50,7 @@ def list_(what: str, plugin_files: Sequence[Path], *, json: bool) -> None:
     headings = [_HEADINGS.get(key, key) for key in table[0]]
     rows_of_text = ([_field(value) for value in row.values()] for row in table)
     # a cell's name is what one types; other names may be as long as a path
-    whole = ("cell", "parameters") if what == "cells" else ()
+    whole = ("cell", "parameters", "parallel") if what == "cells" else ()
     open_console().print(tabulate(headings, rows_of_text, whole=whole))
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rnnbench.contracts import Cell, NetworkSpec, Settings
+from rnnbench.contracts import AffineCell, Cell, NetworkSpec, Settings
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.launch import allowed_cores
 from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
@@ -86,6 +86,14 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
     ]
 
 
+def usual_implementations(cell: Cell) -> tuple[str, ...]:
+    """What every backend is asked for: a cell that is not affine in its state has no scan to ask for.
+
+    ``compiled`` is not among them, for it takes minutes.
+    """
+    return ("native", "portable", "scan") if isinstance(cell, AffineCell) else ("native", "portable")
+
+
 def describe_structure(spec: NetworkSpec) -> str:
     """ "2 layers, concat, lengths": the axes of the matrix in words."""
     words = [
@@ -109,7 +117,10 @@ def verify(
     plugin_files: Sequence[str] = (),
     note: Callable[[str], None] = lambda text: None,
 ) -> list[Verdict]:
-    """Every verdict, in the order backend, dtype, cell, implementation, structure."""
+    """Every verdict, in the order backend, dtype, cell, implementation, structure.
+
+    Without ``implementations``: those that are usual for each cell.
+    """
     jobs: list[tuple[str, Dtype]] = [(b, dtype) for b in backends for dtype in ("float64", "float32")]
     matrix = _Matrix(
         [plugins.cells[name] for name in cells],
@@ -150,7 +161,7 @@ class _Matrix:
 
     def __iter__(self) -> Iterator[tuple[Cell, str, NetworkSpec]]:
         for cell in self.cells:
-            for implementation in self.implementations:
+            for implementation in self.implementations or usual_implementations(cell):
                 for spec in self.structures[cell.name]:
                     yield cell, implementation, spec
 

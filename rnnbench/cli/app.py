@@ -163,7 +163,8 @@ def verify(
     cell: CellOption = None,
     backend: BackendOption = None,
     implementation: Annotated[
-        list[str] | None, typer.Option("--implementation", help="Only these; default: native and portable.")
+        list[str] | None,
+        typer.Option("--implementation", help="Only these; default: native, portable and scan."),
     ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -176,7 +177,7 @@ def verify(
             every,
             cells=_split(cell),
             backends=_split(backend),
-            implementations=_split(implementation) or ("native", "portable"),
+            implementations=_split(implementation),
             plugin_files=plugin or [],
             json=json,
         )

@@ -36,7 +36,7 @@ class TensorflowBackend:
     )
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` where Keras has a layer, ``scan`` for affine cells; for all the others (XLA: compiled)."""
+        """``native`` where Keras has a layer, ``scan`` for affine cells, the others for all."""
         native = () if keras_form(cell) is None else ("native",)
         scan = ("scan",) if isinstance(cell, AffineCell) else ()
         return (*native, *scan, "portable", "compiled")

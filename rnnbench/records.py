@@ -45,10 +45,11 @@ TIMED: tuple[Measure, ...] = ("stream", "forward", "gradients", "train_step")
 class Train:
     """How a network is trained for its score. ``target``: stop once the metric has reached it.
 
+    ``optimizer`` ridge: nothing is but the readout, by ridge regression with ``penalty`` on ``steps`` batches.
     ``window``: time steps over which gradients flow back, see ``NetworkSpec``; None: all.
     """
 
-    optimizer: Optimizer = "adam"
+    optimizer: Optimizer | Literal["ridge"] = "adam"
     lr: float = 0.003
     clip: float | None = 1.0
     steps: int = 500
@@ -57,10 +58,13 @@ class Train:
     target: float | None = None
     window: int | None = None
     l2: float = 0.0
+    penalty: float = 0.01
 
     @property
     def spec(self) -> TrainingSpec:
-        """What a network is built with."""
+        """What a network is built with. With ridge, which is no update, its training step is plain SGD."""
+        if self.optimizer == "ridge":
+            return TrainingSpec(optimizer="sgd", lr=self.lr, clip=self.clip)
         return TrainingSpec(optimizer=self.optimizer, lr=self.lr, clip=self.clip, l2=self.l2)
 
 
@@ -141,7 +145,7 @@ class Case:
 
 _LATER: Mapping[str, Any] = {
     "projection": None, "gain": 1.0, "window": None, "residual": False, "norm": "none", "dropout": 0.0,
-    "dropout_kind": "between", "l2": 0.0,
+    "dropout_kind": "between", "l2": 0.0, "penalty": 0.01,
 }  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
 _OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name not in ("train", *_LATER)))
@@ -219,7 +223,7 @@ class Flow:
     """How gradients flow through one layer in one direction, of one batch; see ``rnnbench.gradient_flow``.
 
     ``gradient``: ‖∂L/∂s‖ of all states s together, mean over sequences; entry k is k steps back from what the
-    last step starts from. ``hidden``: the same of the state h alone, empty where the cell has none of that name.
+    last step starts from. ``hidden``: the same of the state h alone, empty where the cell has no state h.
     ``radius_mean``, ``radius_max``: spectral radius of ∂s_t/∂s_{t-1} at sampled steps and sequences.
     ``sigmoids``, ``tanhs``: share of saturated outputs; None where the cell has no such function.
     """
@@ -237,8 +241,8 @@ class Flow:
 class GradientFlow:
     """On the first training batch of the first seed, before the first update and after the last one.
 
-    ``after`` is empty where nothing was trained; ``trained_on``: the case key of who was. ``closed_form`` is the
-    q of gradient_k = q^k gradient_0, where theory says that before training; None where it does not.
+    ``after`` is empty where nothing was trained; ``trained_on``: the case key of who was. ``closed_form``:
+    the q of gradient_k = q^k gradient_0, where theory says that before training; None where it does not.
     """
 
     before: tuple[Flow, ...]

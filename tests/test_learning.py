@@ -14,6 +14,7 @@ from fakes import CASE, FakeFloor, died, station
 
 from rnnbench.contracts import Baseline, TaskShape
 from rnnbench.measuring.budget import Budget
+from rnnbench.measuring.flowing import Flows
 from rnnbench.measuring.learning import learn
 from rnnbench.measuring.ledger import Ledger
 from rnnbench.measuring.stations import Station
@@ -44,6 +45,7 @@ class Written:
         pass
 
 
+FLOWS = Flows({}, {})
 PLAN: Any = SimpleNamespace(tasks={"copy": Task()}, suite=SimpleNamespace(score_on="fastest"))
 
 
@@ -62,7 +64,7 @@ def learned(
         ledger.keep(each.record("ok"))
     prepare(ledger)
     wanted = [each for each in stations if ledger.records[each.case.key].score is None]
-    learn(floor, ledger, PLAN, wanted, budget or Budget(None), 0.0)  # type: ignore[arg-type]
+    learn(floor, ledger, PLAN, wanted, FLOWS, budget or Budget(None), 0.0)  # type: ignore[arg-type]
     return {record.case.backend: record for record in ledger.records.values()}
 
 
@@ -91,7 +93,7 @@ def test_without_budget_nothing_is_trained_and_the_record_says_so() -> None:
 def test_a_later_score_takes_the_finding_back() -> None:
     def untrained(ledger: Ledger) -> None:
         for record in list(ledger.records.values()):
-            learn(FakeFloor(), ledger, PLAN, [Station(record.case, None)], spent(), 0.0)  # type: ignore[arg-type]
+            learn(FakeFloor(), ledger, PLAN, [Station(record.case, None)], FLOWS, spent(), 0.0)  # type: ignore[arg-type]
             assert ledger.records[record.case.key].findings
 
     assert all(record.findings == () for record in learned(FakeFloor(), prepare=untrained).values())
@@ -100,7 +102,7 @@ def test_a_later_score_takes_the_finding_back() -> None:
 def test_following_an_earlier_sitting_ends_with_the_budget() -> None:
     def led(ledger: Ledger) -> None:
         first = four()[:1]
-        learn(FakeFloor(), ledger, PLAN, first, Budget(None), 0.0)  # type: ignore[arg-type]
+        learn(FakeFloor(), ledger, PLAN, first, FLOWS, Budget(None), 0.0)  # type: ignore[arg-type]
 
     floor = FakeFloor()
     found = learned(floor, spent(), prepare=led)

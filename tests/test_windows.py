@@ -1,4 +1,4 @@
-"""Truncated back-propagation through time: closed forms, invariances, and full where the window is long enough."""
+"""Truncated back-propagation through time: closed forms, invariances, full where windows are long enough."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.elman import Elman
-from rnnbench.contracts import Batch, Cell, NetworkSpec
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Readout
 from rnnbench.reference import Answers, probe_batch, probe_parameters, reference_answers
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
@@ -21,7 +21,7 @@ w, X, TARGET = 0.8, (0.3, -1.1, 0.7, 0.9, -0.4, 1.3, 0.2), 0.25
 T = len(X)
 
 
-def scalar_answers(window: int | None, readout: str = "last") -> Answers:
+def scalar_answers(window: int | None, readout: Readout = "last") -> Answers:
     """h_t = w h_{t-1} + x_t, y_t = h_t, L = (y_T - target)²: of one sequence and one unit."""
     spec = replace(SCALAR, window=window, readout=readout)
     one, none = np.ones((1, 1)), np.zeros((1, 1))
@@ -56,7 +56,9 @@ def test_the_last_window_alone_has_gradients_of_the_last_output(window: int | No
         2 * (h - TARGET) * dh_dw(T - 1, start), rel=1e-12
     )
     inputs = sum(w ** (T - 1 - s) * X[s] for s in range(start, T))
-    assert float(gradients["layers.0.forward.W_x"].item()) == pytest.approx(2 * (h - TARGET) * inputs, rel=1e-12)
+    assert float(gradients["layers.0.forward.W_x"].item()) == pytest.approx(
+        2 * (h - TARGET) * inputs, rel=1e-12
+    )
     assert answers.loss == pytest.approx((h - TARGET) ** 2, rel=1e-12)
 
 
@@ -66,14 +68,18 @@ def test_gradients_of_all_windows_are_summed(window: int) -> None:
     expected = sum(2 * (h[t] - TARGET) * dh_dw(t, start_of_window(t, window)) for t in range(T)) / T
     got = scalar_answers(window, "each").gradients["layers.0.forward.W_h"].item()
     assert got == pytest.approx(expected, rel=1e-12)
-    assert got != pytest.approx(scalar_answers(None, "each").gradients["layers.0.forward.W_h"].item(), rel=1e-3)
+    assert got != pytest.approx(
+        scalar_answers(None, "each").gradients["layers.0.forward.W_h"].item(), rel=1e-3
+    )
 
 
 def answers(cell: Cell, spec: NetworkSpec, batch: Batch) -> Answers:
     return reference_answers(cell, spec, probe_parameters(cell, spec), batch, steps=0)
 
 
-def assert_equal(given: Mapping[str, NDArray[np.float64]], expected: Mapping[str, NDArray[np.float64]]) -> None:
+def assert_equal(
+    given: Mapping[str, NDArray[np.float64]], expected: Mapping[str, NDArray[np.float64]]
+) -> None:
     for name, value in expected.items():
         np.testing.assert_array_equal(given[name], value, err_msg=name)
 

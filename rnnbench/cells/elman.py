@@ -90,4 +90,5 @@ ELMAN_CELLS: tuple[Elman | ElmanPReLU, ...] = (
     ElmanPReLU(),
     Elman("elman_hard_sigmoid", "hard_sigmoid"),
     Elman("elman_gelu", "gelu"),
+    Elman("elman_linear", "linear"),
 )

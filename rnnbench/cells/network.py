@@ -93,10 +93,10 @@ def unroll(
 
 
 def in_windows(layer: Layer, window: int) -> Layer:
-    """``layer`` with truncated gradients: the same outputs, but no gradient leaves a window for the one before.
+    """``layer`` with truncated gradients: the same outputs, but none flows from a window into an earlier one.
 
-    Windows of ``window`` steps end with the last step, so the first may be shorter (Williams & Peng 1990, with
-    one update for all windows). Whatever computes a layer is truncated so, and does not know of it.
+    Windows of ``window`` steps end with the last step, so the first may be shorter (Williams & Peng 1990,
+    with one update for all windows). Whatever computes a layer is truncated so, and does not know of it.
     """
 
     def windowed(

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from rnnbench.flops import network_flops
 from rnnbench.measuring.memory import HostPeak, resident_bytes
 from rnnbench.measuring.peak import measure_peak
 from rnnbench.measuring.protocol import Message
+from rnnbench.measuring.ridge import Make, Readout
 from rnnbench.measuring.streaming import Stream, first_sequence
 from rnnbench.plugins import Plugins, discover
 from rnnbench.reference import PROBE_TRAINING, ask, ask_steps, probe_batch, probe_parameters
@@ -47,10 +49,11 @@ from rnnbench.training import initialise
 class Built:
     """A network at its task. ``data`` is a training batch on the device.
 
-    ``before_bytes``: what was resident before the network was built.
+    ``before_bytes``: what was resident before the network was built. ``make`` builds others like it.
     """
 
     network: Network
+    make: Make
     cell: Cell
     spec: NetworkSpec
     task: TaskData
@@ -60,6 +63,7 @@ class Built:
     before_bytes: int
     steps: int = 0
     evaluation: list[tuple[Any, Batch]] = field(default_factory=list)
+    readout: Readout | None = None
     stream: Stream | None = None
 
     def batch(self, step: int) -> Batch:
@@ -115,7 +119,10 @@ class Bench:
             "settle": self.settle,
             "memory": self.memory,
             "train": self.train,
+            "fit": self.fit,
+            "solve": self.solve,
             "evaluate": self.evaluate,
+            "parameters": self.parameters,
             "drop": self.drop,
         }
 
@@ -164,10 +171,11 @@ class Bench:
         gc.collect()
         before_bytes = resident_bytes()
         start = time.perf_counter()
-        network = self._make(network_spec, parameters, TrainingSpec(**training), implementation)
+        make = partial(self._make, training=TrainingSpec(**training), implementation=implementation)
+        network = make(network_spec, parameters)
         build_s = time.perf_counter() - start
         self._built[id] = Built(
-            network, cell, network_spec, data, size, seed, network.put(batch), before_bytes
+            network, make, cell, network_spec, data, size, seed, network.put(batch), before_bytes
         )
         count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
         # the batch's own: a task may add steps to its length
@@ -288,15 +296,36 @@ class Bench:
         """
         built = self._built[id]
         network = built.network
-        losses: list[Any] = []
-        start = time.perf_counter()
-        for _ in range(steps):
+
+        def update() -> float:
             loss = network.train_step(network.put(built.batch(built.steps)))
-            losses.append(float(network.fetch(loss)))
-            built.steps += 1
-            if not math.isfinite(losses[-1]) or time.perf_counter() - start > at_most_s:
-                break
-        return {"losses": losses, "steps": built.steps, "seconds": time.perf_counter() - start}
+            return float(network.fetch(loss))
+
+        return _walk(built, update, steps, at_most_s)
+
+    def fit(self, id: str, steps: int, at_most_s: float) -> Message:
+        """As ``train``, for a readout that ``solve`` fits: up to ``steps`` further batches are read.
+
+        Losses are the present readout's mean squared errors, before a batch counts.
+        """
+        built = self._built[id]
+        if built.readout is None:
+            built.readout = Readout.begin(built.spec, built.network.parameters(), built.make)
+        readout = built.readout
+
+        def read() -> float:
+            return readout.read(built.task.batch(built.seed, built.steps, built.size))
+
+        return _walk(built, read, steps, at_most_s)
+
+    def solve(self, id: str, penalty: float) -> Message:
+        """Fit the readout to all batches that ``fit`` has read, and put it into the network."""
+        built = self._built[id]
+        assert built.readout is not None
+        head = built.readout.solve(penalty)
+        built.network = built.make(built.spec, {**built.network.parameters(), **head})
+        built.evaluation = []  # on the device, it was the former network's
+        return {}
 
     def evaluate(self, id: str) -> Message:
         """The task's metric over its held-out part, with the present parameters.
@@ -316,6 +345,10 @@ class Bench:
                 yield y, batch
 
         return {"score": float(built.task.score(outputs())), "finite": finite}
+
+    def parameters(self, id: str) -> Message:
+        """The present parameters by their canonical names."""
+        return {"values": self._built[id].network.parameters()}
 
     def drop(self, id: str) -> Message:
         """Forget a network and what it holds on the device."""
@@ -346,6 +379,18 @@ class Bench:
             "train_step": lambda: network.train_step(data),
         }
         return network, calls[phase]
+
+
+def _walk(built: Built, update: Callable[[], float], steps: int, at_most_s: float) -> Message:
+    """Up to ``steps`` updates, each of which says its loss."""
+    losses: list[float] = []
+    start = time.perf_counter()
+    for _ in range(steps):
+        losses.append(update())
+        built.steps += 1
+        if not math.isfinite(losses[-1]) or time.perf_counter() - start > at_most_s:
+            break
+    return {"losses": losses, "steps": built.steps, "seconds": time.perf_counter() - start}
 
 
 def _compile_times(network: Network) -> Mapping[str, float]:

@@ -17,6 +17,7 @@ from rnnbench.measuring.budget import Budget, affordable_rounds
 from rnnbench.measuring.costing import Cost, cost_of_pass
 from rnnbench.measuring.environments import Environments
 from rnnbench.measuring.findings import of_first_process, of_further_process
+from rnnbench.measuring.flowing import Flows
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.grouping import grouped
 from rnnbench.measuring.launch import Environment
@@ -94,6 +95,7 @@ class _Conductor:
         self._plan, self._plugins, self._ledger, self._keep = plan, plugins, ledger, keep
         self._protocol, self._replication, self._again = protocol, replication, again
         self._loops = Loops(plan.cases, ledger.blocks)
+        self._flows = Flows(plugins.cells, plan.tasks)
         self._budget = Budget(plan.suite.budget_s)
         self._begun = time.monotonic()
         self._stations: dict[str, Station] = {}
@@ -115,7 +117,7 @@ class _Conductor:
             ]
             later = [self._groups_without_blocks(process) for process in range(1, self._replication.start)]
             later_s = sum(self._cost_of_pass(groups).pass_s for groups in later)
-            learn(floor, self._ledger, self._plan, stations, self._budget, later_s)
+            learn(floor, self._ledger, self._plan, stations, self._flows, self._budget, later_s)
         self._further_passes()
 
     def outcome(self) -> Outcome:
@@ -200,6 +202,8 @@ class _Conductor:
         for station in living:
             try:
                 floor.take_apart(station)
+                if "gradient_flow" in station.case.measure:
+                    station.gradient_flow = self._flows.before(station.case, station.spec)
                 whole.append(station)
             except Refused as refused:
                 self._ledger.fail(station, refused)

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from rnnbench.measuring.budget import Budget, training_share_s
+from rnnbench.measuring.flowing import Flows
 from rnnbench.measuring.grouping import grouped
 from rnnbench.measuring.ledger import Ledger
 from rnnbench.measuring.refusals import Refused, refusing
@@ -27,7 +28,7 @@ from rnnbench.measuring.scoring import (
 )
 from rnnbench.measuring.stations import Floor, Station
 from rnnbench.planning.plan import Plan
-from rnnbench.records import PRESENT, Case, Finding, Record, Score
+from rnnbench.records import PRESENT, Case, Finding, GradientFlow, Record, Score
 
 _OVERHEAD = 1.15
 """Batches and evaluations come on top of the training steps that an estimate counts."""
@@ -62,10 +63,17 @@ class _Lead:
     case: Case
     losses: Sequence[float]
     score: Score
+    flow: GradientFlow | None
 
 
 def learn(
-    floor: Floor, ledger: Ledger, plan: Plan, stations: Sequence[Station], budget: Budget, passes_s: float
+    floor: Floor,
+    ledger: Ledger,
+    plan: Plan,
+    stations: Sequence[Station],
+    flows: Flows,
+    budget: Budget,
+    passes_s: float,
 ) -> None:
     """Train the networks of ``stations``, and amend their records.
 
@@ -91,7 +99,7 @@ def learn(
         allowed_s = left_s if math.isinf(left_s) else allowance_s(left_s, job.estimate_s, later_s)
         if job.training_s and not math.isinf(allowed_s):
             allowed_s *= job.training_s / job.estimate_s
-        _score_network(floor, ledger, plan, job, monotonic() + allowed_s, budget_end)
+        _score_network(floor, ledger, plan, job, flows, monotonic() + allowed_s, budget_end)
 
 
 def allowance_s(left_s: float, estimate_s: float, later_s: float) -> float:
@@ -105,7 +113,7 @@ def allowance_s(left_s: float, estimate_s: float, later_s: float) -> float:
 
 
 def _score_network(
-    floor: Floor, ledger: Ledger, plan: Plan, job: _Job, end: float, budget_end: float
+    floor: Floor, ledger: Ledger, plan: Plan, job: _Job, flows: Flows, end: float, budget_end: float
 ) -> None:
     """Train until ``end``, and let the others follow until ``budget_end``."""
     lead = _lead_again(floor, ledger, job.leader, budget_end) if job.leader is not None else None
@@ -122,7 +130,7 @@ def _score_network(
         # one that diverged is either broken or right: the next one begins where that was seen
         first_seed = seen[0][1].seed if seen else 0
         try:
-            trained = _train(floor, ledger, plan, station, station_end, first_seed)
+            trained = _train(floor, ledger, plan, station, flows, station_end, first_seed)
         except Diverged as diverged:
             seen.append((station.case, diverged))
         except Refused:
@@ -136,7 +144,9 @@ def _score_network(
         _follow_all(floor, ledger, rest, lead, budget_end)
 
 
-def _train(floor: Floor, ledger: Ledger, plan: Plan, station: Station, end: float, first_seed: int) -> _Lead:
+def _train(
+    floor: Floor, ledger: Ledger, plan: Plan, station: Station, flows: Flows, end: float, first_seed: int
+) -> _Lead:
     """Train, and write what came of it, finished seeds beside a failure too. Raises Refused, Diverged."""
     case, trained = station.case, Trained()
     task = plan.tasks[case.task]
@@ -146,6 +156,9 @@ def _train(floor: Floor, ledger: Ledger, plan: Plan, station: Station, end: floa
         train_all_seeds(floor, station, shape, end, ledger.note, trained, first_seed)
         with refusing():
             score = assemble(task, shape, case.key, trained, case.length)
+        flow = None
+        if trained.parameters is not None:
+            flow = flows.after(case, station.spec, trained.parameters)
     except Refused as refused:
         kept = None
         if trained.curves:
@@ -153,8 +166,8 @@ def _train(floor: Floor, ledger: Ledger, plan: Plan, station: Station, end: floa
                 kept = assemble(task, shape, case.key, trained, case.length)
         ledger.amend(case, status=refused.status, reason=refused.reason, score=kept)
         raise
-    _keep_score(ledger, case, score)
-    return _Lead(case, trained.first_losses, score)
+    _keep_score(ledger, case, score, flow)
+    return _Lead(case, trained.first_losses, score, flow)
 
 
 def _follow_all(floor: Floor, ledger: Ledger, rest: Sequence[Station], lead: _Lead, end: float) -> None:
@@ -165,11 +178,12 @@ def _follow_all(floor: Floor, ledger: Ledger, rest: Sequence[Station], lead: _Le
         except Refused as refused:
             ledger.fail(station, refused)
             continue
-        _keep_score(ledger, station.case, replace(lead.score, follows=follows))
+        _keep_score(ledger, station.case, replace(lead.score, follows=follows), lead.flow)
 
 
-def _keep_score(ledger: Ledger, case: Case, score: Score) -> None:
-    ledger.amend(case, score=score, findings=tuple(score_findings(score, case.train.seeds)))
+def _keep_score(ledger: Ledger, case: Case, score: Score, flow: GradientFlow | None) -> None:
+    flowing = {} if flow is None else {"gradient_flow": flow}
+    ledger.amend(case, score=score, findings=tuple(score_findings(score, case.train.seeds)), **flowing)
 
 
 def _leave_untrained(ledger: Ledger, stations: Sequence[Station]) -> None:
@@ -195,7 +209,8 @@ def _lead_again(floor: Floor, ledger: Ledger, record: Record, end: float) -> _Le
         losses = first_losses(floor, floor.station(record.case), steps, end)
     except Refused:
         return None  # its record stands; another backend trains
-    return _Lead(record.case, losses if len(losses) == steps else (), record.score)
+    known = losses if len(losses) == steps else ()
+    return _Lead(record.case, known, record.score, record.gradient_flow)
 
 
 def _training_s(station: Station) -> float:

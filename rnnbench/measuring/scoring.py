@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
 
 from rnnbench.contracts import Task, TaskShape
 from rnnbench.measuring.refusals import Refused
@@ -40,10 +42,14 @@ class Diverged(Refused):
 
 @dataclass(slots=True)
 class Trained:
-    """What training one station gave: a curve per seed, and the first losses of seed 0."""
+    """What training one station gave: a curve per seed, and of seed 0 the first losses.
+
+    ``parameters``: those that seed 0 ended with, where the case asks for what depends on them.
+    """
 
     curves: list[Curve] = field(default_factory=list)
     first_losses: list[float] = field(default_factory=list)
+    parameters: Mapping[str, np.ndarray] | None = None
 
 
 def choose_trained(stations: Sequence[Station], score_on: ScoreOn, *, led: bool = False) -> list[Station]:
@@ -88,12 +94,12 @@ def train_all_seeds(
             return
         note(f"{station.case.key}: training, seed {seed + 1} of {len(seeds)}")
         seed_end = now + (end - now) / (len(seeds) - number)
-        trained.curves.append(_train(floor, station, shape, seed, seed_end, trained.first_losses))
+        trained.curves.append(_train(floor, station, shape, seed, seed_end, trained))
         trained.curves.sort(key=lambda curve: curve.seed)
 
 
 def _train(
-    floor: Floor, station: Station, shape: TaskShape, seed: int, end: float, first_losses: list[float]
+    floor: Floor, station: Station, shape: TaskShape, seed: int, end: float, trained: Trained
 ) -> Curve:
     train, id = station.case.train, f"train-{seed}"
     # training has the budget as its limit, each request its own: the case's limit is for measuring
@@ -108,8 +114,10 @@ def _train(
             )
             step += len(losses)
             if seed == 0:
-                first_losses.extend(losses[: FOLLOW_STEPS - len(first_losses)])
+                trained.first_losses.extend(losses[: FOLLOW_STEPS - len(trained.first_losses)])
             station.used_s = 0.0
+            if train.optimizer == "ridge":
+                floor.ask(station, "solve", id=id, penalty=train.penalty)
             evaluated = floor.ask(station, "evaluate", id=id)
             if not evaluated["finite"]:
                 raise Diverged(step, seed, "outputs were")
@@ -119,6 +127,8 @@ def _train(
                 stopped = "target"
             elif time.monotonic() > end and step < train.steps:
                 stopped = "budget"
+        if seed == 0 and "gradient_flow" in station.case.measure:
+            trained.parameters = floor.ask(station, "parameters", id=id)["values"]
     finally:
         floor.drop(station.case, id)
     return Curve(
@@ -139,7 +149,8 @@ def _steps(
         # in pieces: many slow steps are no hang, and the worker's silence must not look like one
         piece_s = min(max(0.0, end - time.monotonic()), floor.protocol.case_limit_s / 2)
         station.used_s = 0.0
-        reply = floor.ask(station, "train", id=id, steps=wanted - len(losses), at_most_s=piece_s)
+        do = "fit" if station.case.train.optimizer == "ridge" else "train"
+        reply = floor.ask(station, do, id=id, steps=wanted - len(losses), at_most_s=piece_s)
         losses += reply["losses"]
         if not math.isfinite(losses[-1]):
             raise Diverged(done + len(losses), seed)

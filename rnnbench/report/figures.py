@@ -11,6 +11,7 @@ from typing import Any
 from rnnbench.escaping import safe
 from rnnbench.records import Score
 from rnnbench.report.drawing import draw_bars, draw_curves, draw_dots, draw_heat
+from rnnbench.report.flows import FLOW, flow_panels
 from rnnbench.report.matrix import Field, matrix
 from rnnbench.report.panels import BASELINE, Axis, Curve, Panel, Style, styles
 from rnnbench.report.ranking import Ranking, Row, rank_groups
@@ -25,6 +26,11 @@ FIRST_WORDS = {
     "first_forward_s": "first forward",
     "first_train_step_s": "first training step",
 }
+FLOW_CAPTION = (
+    "How much of the gradient is left k steps back from the state that the last step starts from: "
+    "dashed before training, solid after it, dotted where there is a closed form for what is dashed. "
+    "Computed with the float64 reference, for it is the same on every backend."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ def figures(results: RunResults) -> tuple[Figure, ...]:
         _score_against_length(groups, cells),
         _speed_against_score(groups, cells),
         _learning_curves(groups, cells),
+        Figure(FLOW, "Gradient flow", FLOW_CAPTION, flow_panels(results)),
         _first_calls(results),
         _matrix(groups),
     )

@@ -19,6 +19,7 @@ from rnnbench.escaping import safe
 from rnnbench.records import STATUSES, Measure, Record, Score
 from rnnbench.report.answers import learning, speed, summary
 from rnnbench.report.figures import MATRIX, Figure, figures
+from rnnbench.report.flows import flow_rows
 from rnnbench.report.inlining import inline
 from rnnbench.report.matrix import matrix
 from rnnbench.report.overhead import Overhead, overheads
@@ -92,6 +93,7 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
             for figure in drawn
             if figure.name != MATRIX  # the page has it as a table, with every reason in full
         ],
+        flows=flow_rows(results),
         overheads=[_overhead(line) for line in overheads(results, groups)],
         published=shapes_beside(results),
         matrix=matrix(groups),

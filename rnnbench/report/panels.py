@@ -57,7 +57,7 @@ BASELINE = Style(MUTED, "", (0, (2, 2)))
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line with its direct label; ``low`` and ``high`` are a band, empty for none. No NaN."""
+    """A line with its direct label, "" for none; ``low`` and ``high`` are a band, empty for none. No NaN."""
 
     label: str
     style: Style
@@ -172,7 +172,7 @@ def label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     """Each label at its line's end, moved apart where they would overlap, with a thin leader."""
     axes.get_xlim(), axes.get_ylim()  # the limits of the data are only settled when they are asked for
     to_axes = axes.transData + axes.transAxes.inverted()
-    ends = [(to_axes.transform((curve.x[-1], curve.y[-1])), curve) for curve in curves]
+    ends = [(to_axes.transform((curve.x[-1], curve.y[-1])), curve) for curve in curves if curve.label]
     ends.sort(key=lambda end: (float(end[0][1]), end[1].label))
     places = spread([float(end[0][1]) for end in ends], LABEL_GAP)
     for ((right, height), curve), place in zip(ends, places, strict=True):

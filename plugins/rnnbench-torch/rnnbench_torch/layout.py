@@ -43,6 +43,7 @@ NO_NATIVE = {
     "elman_prelu": "nn.RNN knows tanh and relu only",
     "elman_hard_sigmoid": "nn.RNN knows tanh and relu only",
     "elman_gelu": "nn.RNN knows tanh and relu only",
+    "elman_linear": "nn.RNN knows tanh and relu only",
     "gru_reset_before": "nn.GRU resets after the product with W_h (that is the cell gru)",
 }
 """Why a cell has no native form, where there is more to say than that torch.nn has no such module."""

@@ -137,7 +137,7 @@ def reference_answers(
             target=target,
         )
         loss: np.ndarray = network_loss(ops, spec, outputs, data.targets, data.output_lengths)
-        return loss + penalty(ops, training, values) if training.l2 else loss
+        return loss + penalty(ops, training, values, cell) if training.l2 else loss
 
     start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     outputs, state = network_outputs(

@@ -13,7 +13,7 @@ from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import parameter_shapes, part
 from rnnbench.cells.penalty import is_kernel
-from rnnbench.contracts import Batch, NetworkSpec, Settings, TrainingSpec
+from rnnbench.contracts import Batch, FixedCell, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import RequestError
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
@@ -168,6 +168,15 @@ def test_a_penalty_is_half_lambda_of_the_squares_of_kernels_alone() -> None:
         expected = 0.3 * value if name in kernels else np.zeros_like(value)
         np.testing.assert_allclose(penalised.gradients[name] - plain.gradients[name], expected, atol=1e-12)
     assert OPTIMIZER_TRAINING.l2 > 0, "or the conformance kit would not see a backend that leaves it out"
+
+
+def test_a_penalty_does_not_move_what_a_cell_keeps_as_it_started() -> None:
+    cell, spec = CELLS["esn"], replace(DEEP, cell="esn")
+    assert isinstance(cell, FixedCell)
+    batch, training = probe_batch(cell, spec, 5, 3), TrainingSpec(l2=0.3)
+    found = reference_answers(cell, spec, probe_parameters(cell, spec), batch, steps=0, training=training)
+    for name, value in found.gradients.items():
+        assert (value != 0).any() == name.startswith("head."), name
 
 
 def session() -> Any:

@@ -6,7 +6,7 @@ Not decoupled weight decay, which with Adam is another function (Loshchilov & Hu
 from __future__ import annotations
 
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.contracts import TrainingSpec
+from rnnbench.contracts import Cell, FixedCell, TrainingSpec
 
 
 def is_kernel(name: str) -> bool:
@@ -14,10 +14,15 @@ def is_kernel(name: str) -> bool:
     return name.rsplit(".", 1)[-1].startswith("W")
 
 
-def penalty(ops: Ops, training: TrainingSpec, parameters: Arrays) -> Array:
-    """(λ/2) Σ ‖W‖² over all kernels, λ = ``training.l2``; its gradient is λ W."""
+def penalty(ops: Ops, training: TrainingSpec, parameters: Arrays, cell: Cell | None = None) -> Array:
+    """(λ/2) Σ ‖W‖² over all kernels, λ = ``training.l2``; its gradient is λ W.
+
+    What a ``FixedCell`` keeps as it started counts not, or the penalty alone would move it.
+    """
+    fixed = cell.fixed if isinstance(cell, FixedCell) else ()
     total: Array = 0.0
     for name, value in parameters.items():
-        if is_kernel(name):
+        kept = name.startswith("layers.") and name.rsplit(".", 1)[-1] in fixed
+        if is_kernel(name) and not kept:
             total = total + ops.sum(value * value)
     return total * (0.5 * training.l2)

@@ -164,7 +164,7 @@ class ToyNetwork:
     def _loss(self, values: Arrays, batch: Batch) -> Array:
         outputs, _ = self._outputs(values, batch)
         loss = network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
-        return loss + penalty(self._ops, self._training, values)
+        return loss + penalty(self._ops, self._training, values, self._cell)
 
     def _cast(self, value: np.ndarray) -> np.ndarray:
         return value.astype(self._dtype) if value.dtype.kind == "f" else value

@@ -60,7 +60,7 @@ class JaxNetwork:
             y, _ = outputs(parameters, data, dropout)
             lengths = data["lengths"] if data["target_lengths"] is None else data["target_lengths"]
             loss = network_loss(OPS, spec, y, data["targets"], lengths)
-            return loss + penalty(OPS, training, parameters) if training.l2 else loss
+            return loss + penalty(OPS, training, parameters, cell) if training.l2 else loss
 
         def step(trained: Any, data: Any, dropout: Any) -> tuple[Any, Array]:
             parameters, slots, count = trained

@@ -96,7 +96,9 @@ class PortableNetwork:
             outputs, _ = self._outputs(parameters, batch, batch.dropout)
             lengths = batch.lengths if batch.target_lengths is None else batch.target_lengths
             loss = network_loss(OPS, self._spec, outputs, batch.targets, lengths)
-            return loss + penalty(OPS, self._training, parameters) if self._training.l2 else loss
+            if self._training.l2:
+                loss = loss + penalty(OPS, self._training, parameters, self._cell)
+            return loss
 
         loss, gradients = value_and_grad(loss_of)(self._parameters)
         return loss, gradients

@@ -229,7 +229,7 @@ class TensorflowNetwork:
             lengths = batch.get("target_lengths", batch["lengths"])
             loss = network_loss(self._ops, self._spec, y, batch["targets"], lengths)
             if self._training.l2:
-                loss = loss + penalty(self._ops, self._training, values)
+                loss = loss + penalty(self._ops, self._training, values, self._cell)
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._note_kernels()
         # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows

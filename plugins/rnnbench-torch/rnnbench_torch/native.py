@@ -285,9 +285,7 @@ class NativeModel:
             if module.training is not training:
                 module.training = training
 
-    def _run(
-        self, data: Data, dropout: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor, list[Any]]:
+    def _run(self, data: Data, dropout: Mapping[str, Tensor] | None) -> tuple[Tensor, list[Any]]:
         """Features that the head reads, and the final state of each module."""
         x = data.inputs if self._embedding is None else functional.embedding(data.inputs, self._embedding)
         finals: list[Any] = []
@@ -318,9 +316,7 @@ class NativeModel:
         last = forward.index_select(0, packing.last)
         return merge(OPS, self._spec, [last, *(half[: len(packing.last)] for half in backward)])
 
-    def _compose(
-        self, layer: int, y: Tensor, x: Tensor, dropout: Mapping[str, Tensor] | None
-    ) -> Tensor:
+    def _compose(self, layer: int, y: Tensor, x: Tensor, dropout: Mapping[str, Tensor] | None) -> Tensor:
         composed: Tensor = compose(OPS, self._spec, self._norms, layer, y, x, dropout, _layer_norm)
         return composed
 

@@ -137,7 +137,7 @@ class PortableModel:
         lengths = data.lengths if data.target_lengths is None else data.target_lengths
         loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, lengths)
         if self._training.l2:
-            loss = loss + penalty(self._ops, self._training, self._parameters)
+            loss = loss + penalty(self._ops, self._training, self._parameters, self._cell)
         return loss
 
     def zero_frozen(self) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from rnnbench.cells.attending import attend, attention_shapes, prepare
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, Sizes
+from rnnbench.errors import Unsupported
 
 SHOWN = "decoder."
 """What stands before the names of all parameters and states here."""
@@ -41,6 +42,15 @@ class Target:
 def target_of(targets: Array, lengths: Array | None, inputs: Array | None) -> Target | None:
     """That of a batch, time-major: targets (S,B), inputs (S,B). None where it has no target lengths (B,)."""
     return None if lengths is None else Target(targets.shape[0], lengths, inputs)
+
+
+def check_decoder(spec: NetworkSpec, implementation: str, *able: str) -> None:
+    """Raises ``Unsupported`` for a decoder in an implementation other than portable and those ``able`` to."""
+    if spec.decoder is not None and implementation not in ("portable", *able):
+        raise Unsupported(
+            f"{implementation} layers run no decoder, for they have no attention and cannot be fed what they "
+            "put out; use portable"
+        )
 
 
 def layer_sizes(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int) -> list[Sizes]:

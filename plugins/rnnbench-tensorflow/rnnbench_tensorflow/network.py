@@ -20,8 +20,8 @@ from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
 
 Outputs = Callable[..., tuple[Array, dict[str, Array]]]
-"""ops, parameters, inputs, lengths, state, dropout and, for a decoder, the keyword target -> outputs and final
-states, in the layout of the inputs."""
+"""ops, parameters, inputs, lengths, state, dropout and, for a decoder, the keyword target -> outputs and
+final states, in the layout of the inputs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -312,6 +312,21 @@ def test_with_constant_gates_they_are_moving_averages() -> None:
     np.testing.assert_allclose(y, r * c + (1 - r) * x, atol=1e-13)
 
 
+@pytest.mark.framework
+def test_a_strongly_typed_rnn_is_torchrecurrents_without_a_bias_of_z() -> None:
+    torch = pytest.importorskip("torch")
+    library = pytest.importorskip("torchrecurrent")
+    p, x, state = layer(StronglyTyped(), 3, 4, 6, 2)
+    y, _ = unroll(OPS, StronglyTyped(), p, x, None, state)
+    cell = library.TRNNCell(3, 4, dtype=torch.float64)
+    cell.weight_ih.data[:] = torch.from_numpy(np.concatenate([p["W_z"], p["W_x"][:, 0]], 1).T.copy())
+    cell.bias_ih.data[:4], cell.bias_ih.data[4:] = 0.0, torch.from_numpy(p["b"][0])
+    h = torch.from_numpy(state["h"])
+    for x_t, expected in zip(torch.from_numpy(x), y, strict=True):
+        h = cell(x_t, h)
+        np.testing.assert_allclose(h.detach().numpy(), expected, atol=1e-14)
+
+
 def test_a_minlstm_whose_gates_underflow_still_divides_them() -> None:
     for dtype in (np.float32, np.float64):
         p, x, state = layer(MinLSTM(), 3, 4, 5, 2)

@@ -44,7 +44,7 @@ class LRU:
         return max(1, sizes.hidden // 2) if sizes.projection is None else sizes.projection
 
     def start(self, sizes: Sizes, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """The paper's section 3.3 and appendix A: λ uniform over the ring, W_B, W_C and D normal."""
+        """As in the paper's appendix A: λ uniform over the ring, W_B, W_C and D normal."""
         square = self.r_min**2 + rng.random(sizes.hidden) * (self.r_max**2 - self.r_min**2)
         rings = {
             "nu_log": np.log(-0.5 * np.log(square)),

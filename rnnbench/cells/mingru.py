@@ -13,8 +13,8 @@ from rnnbench.contracts import Sizes
 class MinGRU:
     """z = σ(x_t W_z + b_z);  n = x_t W_n + b_n;  h_t = (1 - z) ⊙ h_{t-1} + z ⊙ n;  y_t = h_t.
 
-    The vanilla form of the paper's section 3.1, whose candidate n is linear. Its log-space form passes n
-    through g > 0 to take logarithms: another function, which the scan over (a, b) does without.
+    The paper's vanilla form, whose candidate n is linear. Its log-space form passes n through a g > 0 to
+    take logarithms: another function, which a scan that needs no logarithms does without.
     """
 
     name: str = "mingru"

@@ -13,7 +13,7 @@ from rnnbench.contracts import Sizes
 class MinLSTM:
     """f, i = σ(x_t W_x + b);  n = x_t W_n + b_n;  h_t = f/(f+i) ⊙ h_{t-1} + i/(f+i) ⊙ n;  y_t = h_t.
 
-    The vanilla form of the paper's section 3.2, whose candidate n is linear (see ``mingru``).
+    The paper's vanilla form, whose candidate n is linear (see mingru).
     """
 
     name: str = "minlstm"

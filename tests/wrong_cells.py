@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.gates import linear
 from rnnbench.cells.gru import GRU, GRUResetBefore
+from rnnbench.cells.lru import LRU
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.qrnn import QRNN
+from rnnbench.cells.sru import SRU
 from rnnbench.contracts import Cell
 
 
@@ -94,6 +97,41 @@ class NewForOldGRU(GRU):
         return GRU().step(ops, {**p, "W_h": W}, {"u": x}, state)
 
 
+@dataclass(frozen=True, slots=True)
+class NewForOldQRNN(QRNN):
+    """f lets the new in, as in Salesforce's code."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        # σ(-a) = 1 - σ(a)
+        x, past = (ops.concat([v[:, :1], -v[:, 1:2], v[:, 2:]], 1) for v in (u["u"], state["past"]))
+        return QRNN().step(ops, p, {"u": x, "past": u["past"]}, {**state, "past": past})
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetfulQRNN(QRNN):
+    """The input before forgotten at every step."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        return QRNN().step(ops, p, u, {**state, "past": 0 * state["past"]})
+
+
+@dataclass(frozen=True, slots=True)
+class ConjugateLRU(LRU):
+    """λ turned the other way."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        turned = ops.stack([u["lambda"][..., 0], -u["lambda"][..., 1]], 2)
+        return LRU().step(ops, p, {**u, "lambda": turned}, state)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSRU(SRU):
+    """Version 1, whose gates do not see the state."""
+
+    def step(self, ops: Ops, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+        return SRU().step(ops, {**p, "v": 0 * p["v"]}, u, state)
+
+
 WRONG: list[tuple[Cell, Cell]] = [
     (PermutedLSTM(), LSTM()),
     (SwappedLSTM(), LSTM()),
@@ -104,4 +142,8 @@ WRONG: list[tuple[Cell, Cell]] = [
     (BiasOutsideReset(), GRU()),
     (AfterForBefore(), GRUResetBefore()),
     (NewForOldGRU(), GRU()),
+    (NewForOldQRNN(), QRNN()),
+    (ForgetfulQRNN(), QRNN()),
+    (ConjugateLRU(), LRU()),
+    (FirstSRU(), SRU()),
 ]

@@ -132,7 +132,7 @@ class Case:
     @property
     def key(self) -> str:
         """Identifies the case in every file: readable axes, then a digest of all fields."""
-        later = ((name, getattr(self, name)) for name in _LATER)
+        later = ((name, getattr(self if name in _FIELDS else self.train, name)) for name in _LATER)
         told = (each for each in later if each[1] != _LATER[each[0]])
         digested = (_OF_CASE(self), _OF_TRAIN(self.train), *told)
         digest = hashlib.sha256(repr(digested).encode()).hexdigest()[:8]
@@ -148,6 +148,7 @@ _LATER: Mapping[str, Any] = {
     "dropout_kind": "between", "l2": 0.0, "penalty": 0.01,
 }  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
+_FIELDS = frozenset(item.name for item in fields(Case))
 _OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name not in ("train", *_LATER)))
 _OF_TRAIN = attrgetter(*(item.name for item in fields(Train) if item.name not in _LATER))
 """All fields in one go: a table of ten thousand records asks for every key several times."""

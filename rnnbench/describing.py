@@ -125,6 +125,7 @@ OWN_BIASES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "elman": (1, SECOND_BIAS),
         "elman_relu": (1, SECOND_BIAS),
         "lstm": (4, SECOND_BIAS),
+        "lstm_projected": (4, SECOND_BIAS),
         "gru": (2, "a second bias for r and z, which rnnbench keeps at zero and frozen; n's second is b_hn"),
     },
     "keras": {

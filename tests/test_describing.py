@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -86,6 +87,7 @@ def test_wrong_requests_exit_with_2(arguments: list[str], message: str, invoke: 
 def test_torch_counts_as_it_is_said_to(name: str, both: bool, layers: int) -> None:
     torch = pytest.importorskip("torch")
     kinds: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+    kinds["lstm_projected"] = partial(torch.nn.LSTM, proj_size=32)
     layer = kinds.get(name, torch.nn.RNN)(64, 128, layers, bidirectional=both)
     spec = replace(TEXT, cell=name, layers=layers, bidirectional="concat" if both else "none")
     assert own_count(name, spec, "torch.nn") == sum(weight.numel() for weight in layer.parameters())

@@ -58,7 +58,7 @@ class Train:
     target: float | None = None
     window: int | None = None
     l2: float = 0.0
-    penalty: float = 0.01
+    penalty: float = 1.0
 
     @property
     def spec(self) -> TrainingSpec:
@@ -145,7 +145,7 @@ class Case:
 
 _LATER: Mapping[str, Any] = {
     "projection": None, "gain": 1.0, "window": None, "residual": False, "norm": "none", "dropout": 0.0,
-    "dropout_kind": "between", "l2": 0.0, "penalty": 0.01,
+    "dropout_kind": "between", "l2": 0.0, "penalty": 1.0,
 }  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
 _FIELDS = frozenset(item.name for item in fields(Case))

@@ -106,6 +106,12 @@ class FakeFloor:
                 break
         return {"losses": losses, "steps": network[1], "seconds": 0.0}
 
+    def _fit(self, backend: str, id: str, steps: int, at_most_s: float) -> dict[str, Any]:
+        return self._train(backend, id, steps, at_most_s)
+
+    def _solve(self, backend: str, id: str, penalty: float) -> dict[str, Any]:
+        return {}
+
     def _evaluate(self, backend: str, id: str) -> dict[str, Any]:
         step = self.built[backend, id][1]
         return {"score": self.score(step), "finite": self.finite(step)}

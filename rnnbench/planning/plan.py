@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from rnnbench.cells.streaming import NO_STREAM
-from rnnbench.contracts import Task
+from rnnbench.contracts import Cell, FixedCell, Task
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.offers import Offers, offers_of
 from rnnbench.planning.checks import (
@@ -77,6 +77,8 @@ def plan(
     or a backend left out) both words are read as cpu, which ``Plan.assumed`` says, and a device that is
     named stays for the worker to find or refuse. ``needs_devices`` tells beforehand whether to ask.
 
+    A cell that learns nothing itself is trained by ridge regression, evaluated once, whatever the suite says.
+
     ``offers``: environment -> what it has; every case is planned in each. Without it there is the present
     one, with ``plugins`` and ``devices``. Cells and tasks are always those of ``plugins``.
 
@@ -97,7 +99,7 @@ def plan(
     providers = {env: Provider(each, env) for env, each in offers.items()}
     kept: dict[str, tuple[Row, Refused]] = {}
     for row, values in rows:
-        for planned in _expand(suite, values, providers):
+        for planned in _expand(suite, values, providers, plugins.cells):
             if row is suite.axes and _is_excluded(planned.case, suite):
                 continue
             check_between(suite, row, planned.case)
@@ -190,10 +192,14 @@ def _installed(offers: Iterable[Offers]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _expand(suite: Suite, values: Values, providers: Mapping[str, Provider]) -> Iterator[Refused]:
+def _expand(
+    suite: Suite, values: Values, providers: Mapping[str, Provider], cells: Mapping[str, Cell]
+) -> Iterator[Refused]:
     for combination in product(*(values[axis] for axis in _PLAIN)):
         plain: dict[str, Any] = dict(zip(_PLAIN, combination, strict=True))
         train = replace(suite.train, **{axis: plain.pop(axis) for axis in TRAINED})
+        if isinstance(cells[plain["cell"]], FixedCell) and train.optimizer != "ridge":
+            train = replace(train, optimizer="ridge", evaluate_every=train.steps)
         for backend in values["backend"]:
             # the same on all sides: an environment that prefers another one is not another question
             preferred = (

@@ -136,7 +136,9 @@ def describe(case: Case, fields: Sequence[str]) -> str:
     parts = []
     for name in fields:
         value = getattr(case, name)
-        if name == "train":
+        if name == "train" and value.optimizer == "ridge":
+            parts.append(f"readout by ridge {value.penalty:g}, {value.steps} batches")
+        elif name == "train":
             parts.append(f"{value.optimizer} {value.lr:g}, {value.steps} steps")
             parts.append("no clipping" if value.clip is None else f"clip {value.clip:g}")
             parts += [] if value.l2 == 0 else [f"L2 {value.l2:g}"]

@@ -145,12 +145,14 @@ TRAINED = tuple(_OF_TRAINING)
 """Axes that are keys of ``train``: as such they stand there when they do not multiply."""
 
 TRAIN: Mapping[str, Setting] = {
-    "optimizer": _word("how parameters are updated", "sgd", "adam"),
+    "optimizer": _word("how parameters are updated; ridge: only the readout, by one linear solve",
+                       "sgd", "adam", "ridge"),
     "lr": _positive(1000, "learning rate"),
     **_OF_TRAINING,
     "steps": _whole(1, 10_000_000, "updates for each seed"),
     "seeds": _whole(1, 1000, "trainings from different seeds; below 3 the spread says little"),
     "evaluate_every": _whole(1, 10_000_000, "updates between two evaluations"),
+    "penalty": _positive(1e9, "of the squared weights of a readout that ridge fits"),
     "target": Setting(float | None, "a number or null", "stop once the task's metric has reached it"),
 }  # fmt: skip
 

@@ -148,6 +148,8 @@ def build_suite(document: Document, *, name: str, folder: Path) -> Suite:
                 message = "is given in axes too; keep one of the two"
                 raise located(document, (*home, key), message)
     train = Train(**trained)
+    if train.optimizer == "ridge" and "evaluate_every" not in trained:
+        train = replace(train, evaluate_every=train.steps)
     return Suite(
         name=name,
         axes=Row(("axes",), _tuples(axes)),

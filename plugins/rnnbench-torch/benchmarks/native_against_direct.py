@@ -30,7 +30,8 @@ from rnnbench.contracts import Batch, NetworkSpec, Settings, TrainingSpec
 from rnnbench.training import initialise
 
 TRAINING = TrainingSpec(optimizer="adam", lr=0.003, clip=1.0)
-CELLS = {cell.name: cell for cell in rnnbench_cells() if cell.name in NATIVE}
+PLAIN = {name for name, native in NATIVE.items() if not native.projected}
+CELLS = {cell.name: cell for cell in rnnbench_cells() if cell.name in PLAIN}
 Clock = Callable[[], float]
 Calls = Mapping[str, Callable[[], Any]]
 

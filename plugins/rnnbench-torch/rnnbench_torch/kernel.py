@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence, Set
 from typing import Any
 
@@ -61,12 +62,16 @@ def _watch_module(module: nn.RNNBase, inputs: Any) -> str:
     paths = []
     for training in (False, True):
         module.training = training
-        with torch.set_grad_enabled(training), Watch() as watch:
+        with torch.set_grad_enabled(training), Watch() as watch, warnings.catch_warnings():
+            # torch says it once in a process; the path says it in every record
+            warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
             module(inputs)
         packed = isinstance(inputs, PackedSequence)
         paths.append(name_path(watch.operators, type(module).__name__, packed))
     forward, gradients = paths
-    return forward if forward == gradients else f"{forward} in forward, {gradients} in gradients"
+    path = forward if forward == gradients else f"{forward} in forward, {gradients} in gradients"
+    on_cpu = next(module.parameters()).device.type == "cpu"
+    return f"{path} (oneDNN takes no projection)" if module.proj_size and on_cpu else path
 
 
 def name_path(operators: Set[str], layer: str, packed: bool) -> str:

@@ -2,8 +2,8 @@
 
 torch keeps W_x (I,G,H) as ``weight_ih`` (G*H,I), W_h (H,G,H) as ``weight_hh`` (G*H,H), and two
 biases (G*H), which are added to each other. The second one, ``bias_hh``, stays zero and frozen;
-of a GRU its n row is b_hn, which the reset gate multiplies. Imports no framework, and works on
-NumPy arrays and torch tensors alike.
+of a GRU its n row is b_hn, which the reset gate multiplies. A projection W_p (H,P) is ``weight_hr`` (P,H);
+W_h then has P rows. Imports no framework, and works on NumPy arrays and torch tensors alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 class NativeCell:
     """A cell as a module of torch.nn, and as torch's function of one time step.
 
-    ``gates`` and ``states`` are in torch's order; ``inner`` is the gate whose second bias lives.
+    ``gates`` and ``states`` are in torch's order; ``inner`` is the gate whose second bias lives;
+    ``projected``: the module takes a proj_size.
     """
 
     module: str
@@ -27,6 +28,7 @@ class NativeCell:
     gates: tuple[str, ...]
     states: tuple[str, ...] = ("h",)
     inner: str | None = None
+    projected: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -34,6 +36,7 @@ NATIVE: dict[str, NativeCell] = {
     "elman": NativeCell("RNN", "rnn_tanh_cell", ("h",), options={"nonlinearity": "tanh"}),
     "elman_relu": NativeCell("RNN", "rnn_relu_cell", ("h",), options={"nonlinearity": "relu"}),
     "lstm": NativeCell("LSTM", "lstm_cell", ("i", "f", "g", "o"), states=("h", "c")),
+    "lstm_projected": NativeCell("LSTM", "lstm", ("i", "f", "g", "o"), states=("h", "c"), projected=True),
     "gru": NativeCell("GRU", "gru_cell", ("r", "z", "n"), inner="n"),
 }
 
@@ -50,17 +53,19 @@ NO_NATIVE = {
 
 
 def to_torch(native: NativeCell, gates: Sequence[str], p: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """One layer and direction: canonical W_x, W_h, b (, b_hn), its gate axis in the order of ``gates``
-    -> weight_ih, weight_hh, bias_ih, bias_hh.
+    """One layer and direction: canonical W_x, W_h, b (, b_hn, W_p), its gate axis in the order of ``gates``
+    -> weight_ih, weight_hh, bias_ih, bias_hh (, weight_hr).
     """
     order = [gates.index(gate) for gate in native.gates]
     G, H = p["b"].shape
     bias_hh = np.zeros((G, H))
     if native.inner is not None:
         bias_hh[native.gates.index(native.inner)] = p["b_hn"]
+    projection = {"weight_hr": p["W_p"].T} if native.projected else {}
     return {
+        **projection,
         "weight_ih": p["W_x"][:, order].transpose(1, 2, 0).reshape(G * H, -1),
-        "weight_hh": p["W_h"][:, order].transpose(1, 2, 0).reshape(G * H, H),
+        "weight_hh": p["W_h"][:, order].transpose(1, 2, 0).reshape(G * H, -1),
         "bias_ih": p["b"][order].reshape(G * H),
         "bias_hh": bias_hh.reshape(G * H),
     }
@@ -68,6 +73,8 @@ def to_torch(native: NativeCell, gates: Sequence[str], p: Mapping[str, np.ndarra
 
 def to_canonical(native: NativeCell, gates: Sequence[str], kind: str, value: Any) -> tuple[str, Any]:
     """The inverse for one tensor (a parameter or its gradient): canonical name and a view where possible."""
+    if kind == "weight_hr":
+        return "W_p", value.T
     G = len(native.gates)
     rows = value.reshape((G, -1, *value.shape[1:]))
     if kind == "bias_hh":

@@ -24,11 +24,11 @@ from rnnbench.cells.normalising import LAYER_NORM_EPSILON
 from rnnbench.cells.penalty import is_kernel
 from rnnbench.cells.streaming import split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State, TrainingSpec
+from rnnbench.errors import Unsupported
 from rnnbench_torch.kernel import watch_path
 from rnnbench_torch.layout import NativeCell, to_canonical, to_torch
 from rnnbench_torch.network import place_dropout, tensor
 from rnnbench_torch.ops import TorchOps
-
 
 OPS = TorchOps()
 
@@ -199,7 +199,8 @@ class NativeModel:
         """See Model."""
         if self._embedding is not None:
             x = functional.embedding(x, self._embedding)
-        cell, new = getattr(torch, self._native.step), []
+        cell = _projected_step if self._native.projected else getattr(torch, self._native.step)
+        new = []
         layers = [weights for module in self._modules for weights in module.all_weights]
         for layer, (weights, before) in enumerate(zip(layers, state, strict=True)):
             after = cell(x, before, *weights)
@@ -242,6 +243,14 @@ class NativeModel:
         spec = self._spec
         layers = [1] * spec.layers if self._apart else [spec.layers]
         make = getattr(nn, self._native.module)
+        options: dict[str, Any] = dict(self._native.options)
+        if self._native.projected:
+            options["proj_size"] = self._cell.output_size(sizes_of(self._cell, spec, 0))
+            if options["proj_size"] >= spec.hidden:
+                raise Unsupported(
+                    f"torch's proj_size has to be smaller than hidden, {spec.hidden}; projection is "
+                    f"{options['proj_size']}. Use portable, or a smaller projection"
+                )
         return [
             make(
                 sizes_of(self._cell, spec, number).input,
@@ -250,7 +259,7 @@ class NativeModel:
                 bidirectional=len(spec.directions) == 2,
                 dtype=self._dtype,
                 device=self._device,
-                **self._native.options,
+                **options,
             )
             for number, count in enumerate(layers)
         ]
@@ -288,7 +297,7 @@ class NativeModel:
     def _run(self, data: Data, dropout: Mapping[str, Tensor] | None) -> tuple[Tensor, list[Any]]:
         """Features that the head reads, and the final state of each module."""
         x = data.inputs if self._embedding is None else functional.embedding(data.inputs, self._embedding)
-        finals: list[Any] = []
+        y, finals = x, list[Any]()
         for number, (module, state) in enumerate(zip(self._modules, data.states, strict=True)):
             if number:
                 x = self._compose(number - 1, self._merge(y), x, dropout)
@@ -383,6 +392,13 @@ class NativeModel:
         """Of each module, its layers and directions in torch's order."""
         layers = [[f"layers.{i}.{d}." for d in self._spec.directions] for i in range(self._spec.layers)]
         return layers if self._apart else [[prefix for prefixes in layers for prefix in prefixes]]
+
+
+def _projected_step(x: Tensor, before: tuple[Tensor, Tensor], *weights: Tensor) -> tuple[Tensor, Tensor]:
+    """torch.lstm_cell knows no projection: the function of all steps, over one."""
+    start = tuple(each[None] for each in before)
+    _, h, c = torch.lstm(x[None], start, weights, True, 1, 0.0, False, False, False)
+    return h[0], c[0]
 
 
 def _layer_norm(ops: TorchOps, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from rnnbench_torch.layout import NATIVE
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Settings
+from rnnbench.errors import Unsupported
 from rnnbench.reference import PROBE_TRAINING, probe_parameters
 
 pytestmark = pytest.mark.framework
@@ -29,6 +30,7 @@ def path_of(name: str, dtype: Any, lengths: bool, implementation: str = "native"
         ("lstm", "float32", True, "ATen packed loop; oneDNN LSTM where all lengths are equal"),
         ("lstm", "float64", False, "ATen loop"),
         ("lstm", "float64", True, "ATen packed loop"),
+        ("lstm_projected", "float32", False, "ATen loop (oneDNN takes no projection)"),
         ("gru", "float32", False, "ATen loop"),
         ("gru", "float32", True, "ATen packed loop"),
         ("elman", "float32", False, "ATen loop"),
@@ -41,6 +43,13 @@ def test_paths_on_a_cpu(name: str, dtype: str, lengths: bool, path: str) -> None
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         pytest.skip("this torch has no oneDNN")
     assert path_of(name, dtype, lengths) == path
+
+
+def test_a_projection_that_is_none_is_refused() -> None:
+    spec = NetworkSpec("lstm_projected", 3, 5, 4, "last", "mse", projection=5)
+    parameters = probe_parameters(CELLS["lstm_projected"], spec)
+    with pytest.raises(Unsupported, match="smaller than hidden, 5; projection is 5"):
+        Torch().open(Settings(), CELLS).build(spec, parameters, PROBE_TRAINING, "native")
 
 
 def test_the_path_changes_when_the_kernel_is_taken_away() -> None:
@@ -58,6 +67,7 @@ def test_portable_is_an_eager_loop() -> None:
     assert path_of("lstm", "float32", True, "portable") == "eager loop"
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("name", sorted(NATIVE))
 @pytest.mark.parametrize("lengths", [None, [3, 3], [3, 2]])
 def test_the_profiler_sees_the_same_operators(name: str, lengths: list[int] | None) -> None:
@@ -66,7 +76,8 @@ def test_the_profiler_sees_the_same_operators(name: str, lengths: list[int] | No
     from torch.nn.utils.rnn import pack_padded_sequence
 
     native = NATIVE[name]
-    module = getattr(torch.nn, native.module)(3, 5, **native.options)
+    projection = {"proj_size": 2} if native.projected else {}
+    module = getattr(torch.nn, native.module)(3, 5, **native.options, **projection)
     x: Any = torch.randn(3, 2, 3)
     x = pack_padded_sequence(x, torch.tensor(lengths)) if lengths else x
     with Watch() as watch:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnbench.cells.network import feature_size, sizes_of
-from rnnbench.contracts import Cell, NetworkSpec, Sizes
+from rnnbench.cells.decoding import Target, decode, readout_size
+from rnnbench.cells.network import feature_size, parameter_shapes, sizes_of, state_shapes
+from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, Sizes
 from rnnbench.numpy_ops import NumpyOps
 
 
@@ -61,12 +62,48 @@ def step_flops(cell: Cell, sizes: Sizes) -> StepFlops:
     return StepFlops(inputs, ops.flops - inputs)
 
 
-def network_flops(cell: Cell, spec: NetworkSpec, size: int, steps: int) -> Mapping[str, int]:
+@dataclass(frozen=True, slots=True)
+class DecoderFlops:
+    """Of one step of the source, of one of the answer, and of a pair of both."""
+
+    source: int
+    target: int
+    pair: int
+
+
+def decoder_flops(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec) -> DecoderFlops:
+    """Of one sequence: what is prepared of each source step, a decoder's step, and what attention reads.
+
+    Counted over sources and answers of one and two steps, of which all others are made.
+    """
+    memory = feature_size(cell, spec)
+    p = {name: np.broadcast_to(0.0, shape) for name, shape in parameter_shapes(cell, spec).items()}
+    encoded = {name: np.zeros((1, *shape)) for name, shape in state_shapes(cell, spec).items()}
+    query = np.zeros((1, readout_size(cell, spec, decoder, memory)))
+
+    def count(T: int, S: int) -> int:
+        ops = _Counting()
+        target = Target(S, np.array([S]), None)
+        decode(ops, cell, spec, decoder, p, encoded, np.zeros((T, 1, memory)), None, query, target)
+        return ops.flops
+
+    once = count(1, 1)
+    another_source, another_target = count(2, 1) - once, count(1, 2) - once
+    target = once - another_source
+    pair = another_target - target
+    return DecoderFlops(source=another_source - pair, target=target, pair=pair)
+
+
+def network_flops(
+    cell: Cell, spec: NetworkSpec, size: int, steps: int, answers: int = 0, pairs: int = 0
+) -> Mapping[str, int]:
     """FLOPs of one call of each timed phase, for B=size sequences of ``steps`` valid time steps in all.
 
-    ``gradients``: beside the forward pass, for each product two of its size, towards its weights and
-    towards what it was multiplied with; the latter not where that is the network's input. ``train_step``:
-    the same. ``stream``: one time step of one sequence, its readout included.
+    For a decoder the answers have ``answers`` valid steps in all, and ``pairs`` is the sum over sequences of
+    the steps of the source times those of the answer. ``gradients``: beside the forward pass, for each
+    product two of its size, towards its weights and towards what it was multiplied with; the latter not
+    where that is the network's input. ``train_step``: the same. ``stream``: one time step of one sequence,
+    its readout included.
     """
     layers = [step_flops(cell, sizes_of(cell, spec, index)) for index in range(spec.layers)]
     directions = len(spec.directions)
@@ -74,6 +111,10 @@ def network_flops(cell: Cell, spec: NetworkSpec, size: int, steps: int) -> Mappi
     step = directions * sum(layer.inputs + layer.recurrent for layer in layers)
     readings = steps if spec.readout == "each" else size
     forward = steps * step + readings * head
+    if spec.decoder is not None:
+        decoder = decoder_flops(cell, spec, spec.decoder)
+        forward = steps * (step + decoder.source) + answers * decoder.target + pairs * decoder.pair
     unneeded = 0 if spec.vocab is not None else steps * directions * layers[0].inputs
     gradients = 3 * forward - unneeded
-    return {"stream": step + head, "forward": forward, "gradients": gradients, "train_step": gradients}
+    phases = {"forward": forward, "gradients": gradients, "train_step": gradients}
+    return phases if spec.decoder is not None else {"stream": step + head, **phases}

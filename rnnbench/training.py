@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from rnnbench.cells.network import parameter_shapes, sizes_of
+from rnnbench.cells.network import decoder_sizes, parameter_shapes, sizes_of
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Cell, NetworkSpec, StartingCell, TrainingSpec
 from rnnbench.errors import RequestError, nearest
@@ -105,7 +105,7 @@ def initialise(
         value = _start_value(leaf, name, shape, init, spec.hidden, rng)
         if leaf == "W_h":
             value *= gain
-        if name.endswith(".b") and name.startswith("layers.") and "f" in cell.gates:
+        if name.endswith(".b") and name.startswith(("layers.", "decoder.layers.")) and "f" in cell.gates:
             value[cell.gates.index("f")] += forget_bias
         parameters[name] = value
     if isinstance(cell, StartingCell):
@@ -115,6 +115,9 @@ def initialise(
                     sizes_of(cell, spec, layer), np.random.default_rng([seed, layer, number, 1])
                 )
                 parameters.update({f"layers.{layer}.{direction}.{name}": v for name, v in started.items()})
+        for layer, sizes in enumerate(decoder_sizes(cell, spec)):
+            started = cell.start(sizes, np.random.default_rng([seed, layer, len(spec.directions), 1]))
+            parameters.update({f"decoder.layers.{layer}.{name}": v for name, v in started.items()})
     return parameters
 
 

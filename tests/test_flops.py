@@ -12,7 +12,7 @@ import synthetic
 
 from rnnbench.breakeven import break_even_calls
 from rnnbench.cells import rnnbench_cells
-from rnnbench.contracts import Batch, NetworkSpec, Settings, Sizes, TrainingSpec
+from rnnbench.contracts import Batch, DecoderSpec, NetworkSpec, Settings, Sizes, TrainingSpec
 from rnnbench.flops import StepFlops, network_flops, step_flops
 from rnnbench.measuring import peak
 from rnnbench.measuring.bench import Bench
@@ -66,6 +66,29 @@ def test_padding_counts_nothing() -> None:
     assert last["gradients"] == 3 * last["forward"] - valid * (4 * 2 * H * I)
 
 
+@pytest.mark.parametrize(
+    ("kind", "source", "target", "pair"),
+    [
+        # keys; a step of the answer beside the layer and the head; a pair: scores, and what is read
+        ("none", 0, 0, 0),
+        ("bahdanau", 2 * 2 * H * H, 2 * H * H + 4 * 2 * 2 * H * H, 2 * H + 2 * 2 * H),
+        ("luong_general", 2 * 2 * H * H, 2 * 3 * H * H, 2 * H + 2 * 2 * H),
+        ("luong_concat", 2 * 2 * H * H, 2 * H * H + 2 * 3 * H * H, 2 * H + 2 * 2 * H),
+    ],
+)
+def test_a_decoder_in_closed_form(kind: Any, source: int, target: int, pair: int) -> None:
+    D, answers, pairs = 6, 9, 37
+    spec = NetworkSpec(
+        "lstm", I, H, O, "each", "cross_entropy", bidirectional="concat", decoder=DecoderSpec(D, kind)
+    )
+    found = network_flops(CELLS["lstm"], spec, B, B * T, answers, pairs)
+    encoder = B * T * 2 * (4 * 2 * H * (I + H))
+    step = 4 * 2 * H * (D + H) + 2 * H * O
+    assert found["forward"] == encoder + B * T * source + answers * (step + target) + pairs * pair
+    assert found["gradients"] == 3 * found["forward"] - B * T * 2 * (4 * 2 * H * I)
+    assert "stream" not in found
+
+
 class Padded:
     """A task of which every sequence but the first is shorter than the length."""
 
@@ -86,7 +109,7 @@ def built(task: str, length: int, spec: NetworkSpec) -> dict[str, Any]:
     bench = Bench(session, "numpy", plugins, tasks)
     training = {"optimizer": "sgd", "lr": 0.1, "clip": None}
     implementation = plugins.backends["numpy"].implementations(CELLS["lstm"])[0]
-    return bench.build("a", asdict(spec), training, implementation, task, length, B, "glorot", 1.0, 0)
+    return bench.build("a", asdict(spec), training, implementation, task, length, B, "glorot", 1.0, 1.0, 0)
 
 
 def test_the_steps_that_a_task_adds_to_its_length_count() -> None:

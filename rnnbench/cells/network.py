@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rnnbench.cells.composing import compose, norm_shapes, single_layer
-from rnnbench.cells.decoding import Target, decode, decoder_shapes, readout_size
+from rnnbench.cells.decoding import Target, decode, decoder_shapes, layer_sizes, readout_size
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import Cell, NetworkSpec, Sizes
 from rnnbench.errors import RequestError
@@ -33,6 +33,11 @@ def feature_size(cell: Cell, spec: NetworkSpec) -> int:
     """Features that a layer passes up: output_size, twice that where directions are concatenated."""
     size = cell.output_size(sizes_of(cell, spec, 0))
     return 2 * size if spec.bidirectional == "concat" else size
+
+
+def decoder_sizes(cell: Cell, spec: NetworkSpec) -> list[Sizes]:
+    """Sizes of each of the decoder's layers; none without a decoder."""
+    return [] if spec.decoder is None else layer_sizes(cell, spec, spec.decoder, feature_size(cell, spec))
 
 
 def parameter_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]]:

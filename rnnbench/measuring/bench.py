@@ -21,6 +21,7 @@ from rnnbench.cells.network import parameter_shapes
 from rnnbench.contracts import (
     Batch,
     Cell,
+    DecoderSpec,
     Implementation,
     Network,
     NetworkSpec,
@@ -40,7 +41,7 @@ from rnnbench.measuring.protocol import Message
 from rnnbench.measuring.ridge import Make, Readout
 from rnnbench.measuring.streaming import Stream, first_sequence
 from rnnbench.plugins import Plugins, discover
-from rnnbench.reference import PROBE_TRAINING, ask, ask_steps, probe_batch, probe_parameters
+from rnnbench.reference import PROBE_TRAINING, ask, ask_decoded, ask_steps, probe_batch, probe_parameters
 from rnnbench.tasks.declared import declare
 from rnnbench.training import initialise
 
@@ -130,16 +131,18 @@ class Bench:
         self, spec: dict[str, Any], implementation: str, length: int, size: int, seed: int, steps: bool
     ) -> Message:
         """Answers of a fresh network to the parity probe; ``steps``: also one time step after the other."""
-        network_spec = NetworkSpec(**spec)
+        network_spec = _read_spec(spec)
         cell = self._plugins.cells[network_spec.cell]
         parameters = probe_parameters(cell, network_spec, seed)
         network = self._make(network_spec, parameters, PROBE_TRAINING, implementation)
         batch = probe_batch(cell, network_spec, length, size, seed)
-        stepped = {"stepped": ask_steps(network, batch)} if steps else {}
+        further = {"stepped": ask_steps(network, batch)} if steps else {}
+        if network_spec.decoder is not None:
+            further["decoded"] = ask_decoded(network, batch)
         answers = ask(network, batch)
         self._settled = True
         return {
-            **stepped,
+            **further,
             "path": network.path,
             "outputs": answers.outputs,
             "state": dict(answers.state),
@@ -163,7 +166,7 @@ class Bench:
         seed: int,
     ) -> Message:
         """Build a network from the initial parameters of ``seed`` and put its first training batch."""
-        network_spec = NetworkSpec(**spec)
+        network_spec = _read_spec(spec)
         cell = self._plugins.cells[network_spec.cell]
         parameters = initialise(cell, network_spec, init, forget_bias, seed, gain)
         data = self._tasks[task].prepare(length)
@@ -180,13 +183,16 @@ class Bench:
         count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
         # the batch's own: a task may add steps to its length
         steps = batch.inputs.shape[1]
-        valid = size * steps if batch.lengths is None else int(batch.lengths.sum())
+        valid = np.full(size, steps) if batch.lengths is None else batch.lengths
+        answers = np.zeros(size, int) if batch.target_lengths is None else batch.target_lengths
         return {
             "build_s": build_s,
             "path": network.path,
             "parameters": count,
             "steps": steps,
-            "flops": network_flops(cell, network_spec, size, valid),
+            "flops": network_flops(
+                cell, network_spec, size, int(valid.sum()), int(answers.sum()), int(valid @ answers)
+            ),
         }
 
     def check(self, id: str, steps: bool) -> Message:
@@ -397,9 +403,14 @@ def _compile_times(network: Network) -> Mapping[str, float]:
     return dict(network.compile_times()) if hasattr(network, "compile_times") else {}
 
 
+def _read_spec(given: Mapping[str, Any]) -> NetworkSpec:
+    decoder = given["decoder"]
+    return NetworkSpec(**{**given, "decoder": None if decoder is None else DecoderSpec(**decoder)})
+
+
 def _valid(outputs: np.ndarray, batch: Batch) -> np.ndarray:
     """Outputs without those of padding: (B,O) as they are, (B,T,O) up to each sequence's length."""
-    if batch.lengths is None or outputs.ndim < 3:
+    lengths = batch.output_lengths
+    if lengths is None or outputs.ndim < 3:
         return outputs
-    steps = np.arange(outputs.shape[1])
-    return outputs[steps < np.asarray(batch.lengths)[:, None]]
+    return outputs[np.arange(outputs.shape[1]) < np.asarray(lengths)[:, None]]

@@ -22,10 +22,12 @@ from rnnbench.records import Case, Parity
 from rnnbench.reference import (
     Answers,
     compare_answers,
+    compare_decoded,
     compare_steps,
     probe_batch,
     probe_parameters,
     reference_answers,
+    reference_decoded,
 )
 from rnnbench.training import initialise
 
@@ -75,12 +77,16 @@ class Gate:
                 steps=steps,
             )
             reply.pop("path")
-            stepped = reply.pop("stepped", None)
+            stepped, decoded = reply.pop("stepped", None), reply.pop("decoded", None)
             dtype = worker.key.settings.dtype
             parity = compare_answers(spec, expected, Answers(**reply), batch, dtype)
             if stepped is not None:
                 error = compare_steps(spec, expected.outputs, stepped, batch, dtype)
                 parity = replace(parity, worst={**parity.worst, "steps": error})
+            if spec.decoder is not None:
+                greedy = reference_decoded(cell, spec, probe_parameters(cell, spec), batch)
+                error = compare_decoded(greedy, decoded, batch, dtype)
+                parity = replace(parity, worst={**parity.worst, "decoded": error})
             self._passed[key] = parity
         return self._passed[key]
 

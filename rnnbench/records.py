@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, Literal
 
-from rnnbench.contracts import DropoutKind, Merge, Norm, Optimizer, TrainingSpec
+from rnnbench.contracts import Attention, DropoutKind, Merge, Norm, Optimizer, TrainingSpec
 from rnnbench.thresholds import Thresholds
 
 FORMAT = 2
@@ -96,6 +96,7 @@ class Case:
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
     projection: int | None = None
+    attention: Attention = "none"
     env: str = PRESENT
     train: Train = field(default_factory=Train)
     measure: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")
@@ -106,7 +107,8 @@ class Case:
         return (
             self.task, self.length, self.cell, self.hidden, self.layers, self.bidirectional,
             self.embedding, self.batch, self.init, self.gain, self.forget_bias, self.dtype,
-            self.projection, self.residual, self.norm, self.dropout, self.dropout_kind, self.train,
+            self.projection, self.residual, self.norm, self.dropout, self.dropout_kind,
+            self.attention, self.train,
         )  # fmt: skip
 
     @property
@@ -145,7 +147,7 @@ class Case:
 
 _LATER: Mapping[str, Any] = {
     "projection": None, "gain": 1.0, "window": None, "residual": False, "norm": "none", "dropout": 0.0,
-    "dropout_kind": "between", "l2": 0.0, "penalty": 1.0,
+    "dropout_kind": "between", "l2": 0.0, "penalty": 1.0, "attention": "none",
 }  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
 _FIELDS = frozenset(item.name for item in fields(Case))
@@ -317,6 +319,7 @@ class Run:
     ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...). ``spent_s`` says
     where the wall time went: seconds by kind of request, and "total". ``unranked`` names the tasks that
     are negative controls: shown, never ranked. ``thresholds`` are the suite's, for ``compare``.
+    ``match`` says in a sentence how hidden sizes were chosen, "" where the suite gives them.
     """
 
     name: str
@@ -335,6 +338,7 @@ class Run:
     spent_s: Mapping[str, float] = field(default_factory=dict)
     unranked: tuple[str, ...] = ()
     tasks_digest: str = ""
+    match: str = ""
     thresholds: Thresholds = field(default_factory=Thresholds)
     format: int = FORMAT
     protocol: int = PROTOCOL

@@ -171,6 +171,7 @@ def _begun(plan: Plan, folder: Path, command: Sequence[str], begun: datetime) ->
         environments={},
         unranked=tuple(name for name, task in plan.tasks.items() if not task.ranked),
         tasks_digest=digest_tasks(plan),
+        match=suite.match.sentence if suite.match else "",
         thresholds=suite.thresholds,
     )
 

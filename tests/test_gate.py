@@ -13,8 +13,9 @@ from rnnbench.contracts import NetworkSpec, Settings
 from rnnbench.measuring import gate as gate_module
 from rnnbench.measuring.gate import Gate, join
 from rnnbench.measuring.refusals import Refused
-from rnnbench.measuring.stations import Floor, Protocol, network_spec
+from rnnbench.measuring.stations import Floor, Protocol
 from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.planning.networks import network_spec
 from rnnbench.plugins import Plugins, discover
 from rnnbench.records import Case, Parity
 

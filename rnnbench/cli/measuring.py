@@ -47,12 +47,20 @@ def show_plan(name: str, request: Request, *, json: bool) -> None:
     if json:
         cases = [asdict(case) | {"key": case.key} for case in planned.cases]
         refused = [{"key": r.case.key, "status": r.status, "reason": r.reason} for r in planned.refused]
-        print(jsonlib.dumps({"cases": cases, "refused": refused, "estimate_s": seconds}))
+        matched = {"parameters": planned.parameters} if planned.parameters else {}
+        print(jsonlib.dumps({"cases": cases, "refused": refused, "estimate_s": seconds, **matched}))
         return
     console = open_console()
     fields = ("task", "length", "cell", "hidden", "layers", "batch", "backend", "implementation", "device")
-    rows = ([getattr(case, field) for field in fields] for case in planned.cases)
-    console.print(tabulate(fields, rows, right=("length", "hidden", "layers", "batch")))
+    rows = [[str(getattr(case, field)) for field in fields] for case in planned.cases]
+    if planned.parameters:
+        fields = (*fields, "parameters")
+        rows = [
+            [*row, f"{planned.parameters[case.key]:,}"] for row, case in zip(rows, planned.cases, strict=True)
+        ]
+    console.print(tabulate(fields, rows, right=("length", "hidden", "layers", "batch", "parameters")))
+    if planned.suite.match:
+        say(console, planned.suite.match.sentence)
     for reason, count in Counter(f"{r.status}: {r.reason}" for r in planned.refused).items():
         say(console, f"{count} × {reason}")
     _say_assumed(console, planned)

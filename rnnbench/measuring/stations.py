@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rnnbench.contracts import Cell, NetworkSpec, Settings, Task, TaskShape
+from rnnbench.contracts import Cell, NetworkSpec, Settings, Task
 from rnnbench.measuring.gate import Gate, join
 from rnnbench.measuring.protocol import Message
 from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
 from rnnbench.measuring.workers import Worker, WorkerKey, Workers
+from rnnbench.planning.networks import network_spec
 from rnnbench.records import TIMED, Case, Finding, GradientFlow, Measure, Parity, Record, Status
 
 WARM_CALLS = 10
@@ -31,28 +32,6 @@ class Protocol:
     block_s: float = 0.020
     warm_s: float = 1.0
     case_limit_s: float = 300.0
-
-
-def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
-    """The static structure of a case's network."""
-    return NetworkSpec(
-        cell=case.cell,
-        input_size=case.embedding if shape.features is None else shape.features,
-        hidden=case.hidden,
-        output_size=shape.output_size,
-        readout=shape.readout,
-        loss=shape.loss,
-        layers=case.layers,
-        bidirectional=case.bidirectional,
-        residual=case.residual,
-        norm=case.norm,
-        dropout=case.dropout,
-        dropout_kind=case.dropout_kind,
-        vocab=shape.vocab,
-        lengths=shape.lengths,
-        window=case.window,
-        projection=case.projection,
-    )
 
 
 def worker_key(case: Case) -> WorkerKey:

@@ -1,7 +1,8 @@
 """Suite -> Plan: every case that will be measured, and every one that cannot be, with its reason.
 
 A plan depends only on the suite, the plugins and the devices that it is given: it never imports a
-framework, never opens a device, and never reads the data of a task (``check`` does that).
+framework, never opens a device, and never reads the data of a task (``check`` does that), but where
+numbers of parameters are matched: they depend on how many features and outputs the data has.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from rnnbench.cells.streaming import NO_STREAM
-from rnnbench.contracts import Cell, FixedCell, Task
+from rnnbench.contracts import Cell, FixedCell, NetworkSpec, Task, TaskData
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.offers import Offers, offers_of
 from rnnbench.planning.checks import (
@@ -23,11 +24,13 @@ from rnnbench.planning.checks import (
     check_score_on,
     check_size,
 )
+from rnnbench.planning.decoders import NO_STREAM_OF_SEQUENCES, check_decoding, decodes
+from rnnbench.planning.networks import count_parameters, match_hidden, network_spec
 from rnnbench.planning.provisions import Provider, Provision
 from rnnbench.plugins import Plugins
 from rnnbench.records import PRESENT, Case, Status
 from rnnbench.suite.format import AXES, TRAINED
-from rnnbench.suite.loading import Row, Suite, Value, Values
+from rnnbench.suite.loading import Match, Row, Suite, Value, Values
 from rnnbench.suite.overrides import Overrides, override
 
 _PLAIN = tuple(axis for axis in AXES if axis not in ("backend", "implementation", "device"))
@@ -50,6 +53,7 @@ class Plan:
 
     ``tasks`` holds all tasks by name, declared ones included. ``assumed`` names the device words (auto,
     all) that were read as cpu. ``lengths``: (task, length) of every case -> the row that asks for it.
+    ``parameters``: case key -> those that count, where the suite matches them.
     """
 
     suite: Suite
@@ -58,6 +62,7 @@ class Plan:
     tasks: Mapping[str, Task] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
     lengths: Mapping[tuple[str, int], Row] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
 def plan(
@@ -98,11 +103,14 @@ def plan(
     check_size(suite, [values for _, values in rows])
     providers = {env: Provider(each, env) for env, each in offers.items()}
     kept: dict[str, tuple[Row, Refused]] = {}
+    matching = _Matching(suite, suite.match, tasks, plugins.cells) if suite.match else None
     for row, values in rows:
-        for planned in _expand(suite, values, providers, plugins.cells):
+        for planned in _expand(suite, values, providers, plugins.cells, tasks):
             if row is suite.axes and _is_excluded(planned.case, suite):
                 continue
             check_between(suite, row, planned.case)
+            check_decoding(suite, row, planned.case, tasks)
+            planned = matching.fit(row, planned) if matching else planned
             key = planned.case.key
             if kept.setdefault(key, (row, planned))[1].case != planned.case:
                 raise RequestError(f"two cases have the key {key}; leave one of them out", where=suite.name)
@@ -124,6 +132,7 @@ def plan(
         tasks=tasks,
         assumed=tuple(dict.fromkeys(word for each in providers.values() for word in each.assumed)),
         lengths=lengths,
+        parameters=matching.parameters if matching else {},
     )
 
 
@@ -143,18 +152,58 @@ def check(plan: Plan) -> Plan:
     """
     lost: dict[tuple[str, int], tuple[Status, str]] = {}
     for (task, length), row in plan.lengths.items():
-        try:
-            plan.tasks[task].prepare(length)
-        except RequestError as error:
-            path = plan.suite.option_of(task) or plan.suite.path_of(row, "length", length)
-            raise plan.suite.error(path, f'task "{task}" at length {length}: {error}') from None
-        except Unavailable as error:
-            lost[task, length] = "skipped", str(error)
-        except Exception as error:  # a plugin's task may raise anything; the others go on
-            lost[task, length] = "failed", f'task "{task}": {type(error).__name__}: {error}'
+        found = _prepare(plan.suite, plan.tasks, row, task, length)
+        if isinstance(found, tuple):
+            lost[task, length] = found
     refused = [Refused(case, *lost[case.task, case.length]) for case in plan.cases if _at(case) in lost]
     cases = tuple(case for case in plan.cases if _at(case) not in lost)
     return replace(plan, cases=cases, refused=(*plan.refused, *refused))
+
+
+def _prepare(
+    suite: Suite, tasks: Mapping[str, Task], row: Row, task: str, length: int
+) -> TaskData | tuple[Status, str]:
+    """The task's data, or why there is none."""
+    try:
+        return tasks[task].prepare(length)
+    except RequestError as error:
+        path = suite.option_of(task) or suite.path_of(row, "length", length)
+        raise suite.error(path, f'task "{task}" at length {length}: {error}') from None
+    except Unavailable as error:
+        return "skipped", str(error)
+    except Exception as error:  # a plugin's task may raise anything; the others go on
+        return "failed", f'task "{task}": {type(error).__name__}: {error}'
+
+
+class _Matching:
+    """Gives each case the hidden size that the suite's ``match`` asks for; searches once for each network."""
+
+    def __init__(
+        self, suite: Suite, match: Match, tasks: Mapping[str, Task], cells: Mapping[str, Cell]
+    ) -> None:
+        self._suite, self._match, self._tasks, self._cells = suite, match, tasks, cells
+        self._data: dict[tuple[str, int], TaskData | tuple[Status, str]] = {}
+        self._hidden: dict[NetworkSpec, int] = {}
+        self.parameters: dict[str, int] = {}
+
+    def fit(self, row: Row, planned: Refused) -> Refused:
+        """Raises ``RequestError`` where no size fits; a case whose data is not here is refused."""
+        case = planned.case
+        if _at(case) not in self._data:
+            self._data[_at(case)] = _prepare(self._suite, self._tasks, row, *_at(case))
+        data = self._data[_at(case)]
+        if isinstance(data, tuple):
+            return Refused(case, *data)
+        cell, spec = self._cells[case.cell], network_spec(case, data.shape)
+        if spec not in self._hidden:
+            try:
+                self._hidden[spec] = match_hidden(cell, spec, self._match)
+            except RequestError as error:
+                raise self._suite.error(("defaults", "match", "parameters"), str(error)) from None
+        spec = replace(spec, hidden=self._hidden[spec])
+        case = replace(case, hidden=spec.hidden)
+        self.parameters[case.key] = count_parameters(cell, spec, self._match)
+        return planned._replace(case=case)
 
 
 def _at(case: Case) -> tuple[str, int]:
@@ -193,10 +242,15 @@ def _installed(offers: Iterable[Offers]) -> tuple[str, ...]:
 
 
 def _expand(
-    suite: Suite, values: Values, providers: Mapping[str, Provider], cells: Mapping[str, Cell]
+    suite: Suite,
+    values: Values,
+    providers: Mapping[str, Provider],
+    cells: Mapping[str, Cell],
+    tasks: Mapping[str, Task],
 ) -> Iterator[Refused]:
     for combination in product(*(values[axis] for axis in _PLAIN)):
         plain: dict[str, Any] = dict(zip(_PLAIN, combination, strict=True))
+        sequences = decodes(tasks[plain["task"]])
         train = replace(suite.train, **{axis: plain.pop(axis) for axis in TRAINED})
         if isinstance(cells[plain["cell"]], FixedCell) and train.optimizer != "ridge":
             train = replace(train, optimizer="ridge", evaluate_every=train.steps)
@@ -205,7 +259,9 @@ def _expand(
             preferred = (
                 name for each in providers.values() for name in each.preferred(backend, plain["cell"])
             )
-            asked = values["implementation"] or tuple(dict.fromkeys(preferred))
+            asked = values["implementation"] or (
+                ("portable",) if sequences else tuple(dict.fromkeys(preferred))
+            )
             for env, it in _provided(providers, backend, plain["cell"], asked, values["device"]):
                 case = Case(
                     **plain,
@@ -218,6 +274,8 @@ def _expand(
                 )
                 if it.status == "ok" and "stream" in case.measure and case.bidirectional != "none":
                     yield Refused(case, "unsupported", NO_STREAM)
+                elif it.status == "ok" and "stream" in case.measure and sequences:
+                    yield Refused(case, "unsupported", NO_STREAM_OF_SEQUENCES)
                 else:
                     yield Refused(case, it.status, it.reason)
 

@@ -137,6 +137,8 @@ AXES: Mapping[str, Setting] = {
     "projection": _or_null(
         _whole(1, 65_536, "output features P of cells that project their output; null: a quarter of hidden")
     ),
+    "attention": _word("what a decoder reads of the source, for tasks from sequence to sequence",
+                       "none", "bahdanau", "luong_dot", "luong_general", "luong_concat"),
     **_OF_TRAINING,
 }  # fmt: skip
 """Everything that multiplies, in the order in which cases are planned."""
@@ -170,6 +172,13 @@ THRESHOLDS: Mapping[str, Setting] = {
     "score": _share("a score may fall by this share of the way from chance to perfect"),
 }
 """How large a difference counts; shares, 0.01 is 1 %."""
+
+MATCH: Mapping[str, Setting] = {
+    "parameters": _whole(
+        1, 10**9, "hidden is chosen for each case so that its network has so many parameters"
+    ),
+    "head": Setting(bool, "true or false", "whether those of the head count; of an embedding none do"),
+}
 
 _LISTS: Mapping[str, str] = {
     "measure": f"a list of {', '.join(MEASURES)}",
@@ -209,6 +218,7 @@ _measure = _word("what is measured", *MEASURES)
 _axes: Any = create_model("Axes", __config__=_CONFIG, **_fields(AXES, several=True))
 _row: Any = create_model("Row", __config__=_CONFIG, **_fields(AXES, several=True))
 _train: Any = create_model("Train", __config__=_CONFIG, **_fields(TRAIN))
+_match: Any = create_model("Match", __config__=_CONFIG, **_fields(MATCH))
 _special: Any = create_model(
     "Special", __config__=_CONFIG, **_fields(AXES, several=True), **_fields(THRESHOLDS)
 )
@@ -224,6 +234,10 @@ _defaults: Any = create_model(
     **_fields({axis: it for axis, it in AXES.items() if axis not in TRAINED}),
     **_fields(RUN),
     train=(_train, Field(default=None, description="how networks are trained for their score")),
+    match=(
+        _match,
+        Field(default=None, description="a hidden size for each case, by its number of parameters"),
+    ),
     measure=(_several(_measure.type), Field(default=None, description=_measure.about)),
     score_on=(
         _several(str),
@@ -257,6 +271,7 @@ SECTIONS: Mapping[str, str] = {
     "axes": "a mapping from axes to values",
     "defaults": "a mapping from keys to values",
     "train": "a mapping from keys to values",
+    "match": "a mapping from parameters, and perhaps head, to values",
     "exclude": "a list of mappings from axes to values",
     "include": "a list of mappings from axes to values",
     "thresholds": "a mapping from thresholds to shares",
@@ -294,7 +309,7 @@ def explain(error: ErrorDetails, document: Document) -> RequestError:
         message = f"{shown(given)} is not allowed. Give a mapping with kind and the options of that kind."
         return located(document, path, message)
     key = next(part for part in reversed(path) if isinstance(part, str))
-    setting = {**AXES, **TRAIN, **RUN, **THRESHOLDS, "measure": _measure}.get(key)
+    setting = {**AXES, **TRAIN, **RUN, **MATCH, **THRESHOLDS, "measure": _measure}.get(key)
     allowed = setting.allowed if setting else _LISTS.get(key) or SECTIONS[key]
     message = f"{shown(given)} is not allowed. Give {allowed}."
     if isinstance(given, list) and path[:1] == ("defaults",) and key in AXES:
@@ -345,7 +360,7 @@ def _unknown(path: KeyPath) -> str:
         home = f"axes.{key} or defaults.{key}" if key in AXES else f"defaults.{key}"
         return f"unknown key here. It belongs in {home}"
     levels: dict[Any, Any] = {
-        "axes": AXES, "include": AXES, "exclude": AXES, "train": TRAIN,
+        "axes": AXES, "include": AXES, "exclude": AXES, "train": TRAIN, "match": MATCH,
         "thresholds": {**THRESHOLDS, "cases": None}, "cases": {**AXES, **THRESHOLDS},
     }  # fmt: skip
     section = next((part for part in reversed(above) if part in levels), None)

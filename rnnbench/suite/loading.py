@@ -20,6 +20,7 @@ from rnnbench.suite.declarations import read_declaration
 from rnnbench.suite.document import Document, KeyPath, parse_document, read_document
 from rnnbench.suite.format import (
     AXES,
+    MATCH,
     RUN,
     THRESHOLDS,
     SuiteFormat,
@@ -45,6 +46,24 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """How many parameters each network is to have; ``head``: whether those of the head count."""
+
+    parameters: int
+    head: bool = True
+
+    @property
+    def words(self) -> str:
+        """What counts."""
+        return f"head {'counted' if self.head else 'not counted'}, embeddings not counted"
+
+    @property
+    def sentence(self) -> str:
+        """For a table and a page."""
+        return f"hidden sizes are chosen for {self.parameters:,} parameters each: {self.words}"
+
+
+@dataclass(frozen=True, slots=True)
 class Suite:
     """What a person wants to know: validated, its names not yet looked up.
 
@@ -57,6 +76,7 @@ class Suite:
     about: str = ""
     defaults: Mapping[str, Value] = field(default_factory=dict)
     train: Train = field(default_factory=Train)
+    match: Match | None = None
     measure: tuple[Measure, ...] = _MEASURE
     rounds: int = 20
     processes: int = 3
@@ -150,12 +170,14 @@ def build_suite(document: Document, *, name: str, folder: Path) -> Suite:
     train = Train(**trained)
     if train.optimizer == "ridge" and "evaluate_every" not in trained:
         train = replace(train, evaluate_every=train.steps)
+    match = _match(_given(given.pop("match", None)), axes, given, model.include, document)
     return Suite(
         name=name,
         axes=Row(("axes",), _tuples(axes)),
         about=model.about,
         # the last step is always evaluated: a training without a score says nothing
         train=replace(train, evaluate_every=min(train.evaluate_every, train.steps)),
+        match=match,
         measure=tuple(given.pop("measure", _MEASURE)),
         score_on=_score_on(given.pop("score_on", ["fastest"]), document),
         **{key: given.pop(key) for key in RUN if key in given},
@@ -201,6 +223,27 @@ def _thresholds(model: Any, document: Document) -> Thresholds:
                 raise located(document, ("thresholds", "cases", index), message)
         rows.append(Special(cases, bounds))
     return Thresholds(Bounds(**given), tuple(rows))
+
+
+def _match(
+    given: Mapping[str, Any],
+    axes: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    include: list[BaseModel],
+    document: Document,
+) -> Match | None:
+    if not given:
+        return None
+    if "parameters" not in given:
+        raise located(
+            document, ("defaults", "match", "parameters"), f"is missing. Give {MATCH['parameters'].allowed}."
+        )
+    rows = ((("include", index), row.model_fields_set) for index, row in enumerate(include))
+    homes: list[tuple[KeyPath, Any]] = [(("axes",), axes), (("defaults",), defaults), *rows]
+    for home, keys in homes:
+        if "hidden" in keys:
+            raise located(document, (*home, "hidden"), "is what defaults.match chooses; keep one of the two")
+    return Match(**given)
 
 
 def _score_on(names: list[str], document: Document) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnbench.errors import RequestError, nearest
 from rnnbench.suite.document import Document, KeyPath, read_scalar
-from rnnbench.suite.format import AXES, RUN, THRESHOLDS, TRAIN
+from rnnbench.suite.format import AXES, MATCH, RUN, THRESHOLDS, TRAIN
 from rnnbench.suite.loading import Row, Suite, Values, build_suite
 
 _TOP = ("about", "budget")
@@ -99,11 +99,21 @@ def _path_of(key: str, option: str) -> KeyPath:
     parts = tuple(plain.split("."))
     if parts[0] == "train" and len(parts) == 2 and parts[1] in TRAIN:
         return ("defaults", *parts)
+    if parts[0] == "match" and len(parts) == 2 and parts[1] in MATCH:
+        return ("defaults", *parts)
     if parts[0] == "thresholds" and len(parts) == 2 and parts[1] in THRESHOLDS:
         return parts
     if parts[0] == "tasks" and len(parts) == 3 and all(parts):
         return parts
-    known = [*AXES, *RUN, *_LISTS, *_TOP, *(f"train.{name}" for name in TRAIN), "tasks.NAME.OPTION"]
+    known = [
+        *AXES,
+        *RUN,
+        *_LISTS,
+        *_TOP,
+        *(f"train.{name}" for name in TRAIN),
+        *(f"match.{name}" for name in MATCH),
+        "tasks.NAME.OPTION",
+    ]
     known += [f"thresholds.{name}" for name in THRESHOLDS]
     raise RequestError(f'no key "{key}". {nearest(key, known)}', where=option)
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnbench.errors import RequestError
-from rnnbench.records import FORMAT, STATUSES, Block, Curve, Finding, Record, Run, Score
+from rnnbench.records import FORMAT, STATUSES, Block, Case, Curve, Finding, Record, Run, Score
 from rnnbench.results import create, find_runs, open_for_resume
 from rnnbench.results.encoding import decode, encode
 from rnnbench.results.reading import read, timings
@@ -261,6 +261,12 @@ def test_a_case_that_would_read_back_as_another_is_refused_at_the_door(tmp_path:
         with pytest.raises(ValueError, match="could not be read again"):
             writer.record(Record(synthetic.case(), "fine"))  # type: ignore[arg-type]
     assert read(tmp_path / "run").records == ()
+
+
+def test_keys_of_files_that_are_already_written_hold() -> None:
+    assert Case("copy", 10, "gru", "numpy", "native").key == "copy-T10-gru-H64-numpy-native-cpu-d528771d"
+    keys = {Case("copy", 10, "gru", "numpy", "native", projection=P).key for P in (None, 3, 4)}
+    assert len(keys) == 3, "what older files do not have still tells cases apart"
 
 
 def test_blocks_of_a_sitting_that_was_begun_again_do_not_mix() -> None:

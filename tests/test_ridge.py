@@ -12,12 +12,15 @@ import pytest
 from fakes import CASE, FakeFloor, station
 from sklearn.linear_model import Ridge
 
-from rnnbench.contracts import Batch, NetworkSpec, Settings, TaskShape
+from rnnbench.contracts import Batch, DecoderSpec, NetworkSpec, Settings, TaskShape
+from rnnbench.errors import RequestError, Unsupported
 from rnnbench.measuring.bench import Bench
-from rnnbench.measuring.ridge import RidgeSums
+from rnnbench.measuring.ridge import Readout, RidgeSums
 from rnnbench.measuring.scoring import Trained, follow, train_all_seeds
+from rnnbench.planning.plan import plan
 from rnnbench.plugins import Plugins, discover
 from rnnbench.records import Case, Train
+from rnnbench.suite.loading import parse_suite
 
 H, SIZE, T = 40, 16, 12
 
@@ -223,8 +226,36 @@ def test_scoring_reads_batches_solves_and_evaluates() -> None:
     assert [do for _, do, _ in floor.asked] == ["fit"]
 
 
-def test_keys_of_cases_that_learn_by_gradients_do_not_know_the_penalty() -> None:
-    plain = Case("adding", 20, "esn", "numpy", "portable")
-    other = replace(plain, train=Train(penalty=2.0))
-    assert plain.key != other.key
-    assert "penalty" not in repr(plain.key)
+def planned(plugins: Plugins, train: str) -> dict[str, Train]:
+    text = f"axes: {{task: [adding], length: [20], cell: [esn, lstm], backend: [numpy]}}\n{train}"
+    return {case.cell: case.train for case in plan(parse_suite(text), plugins).cases}
+
+
+def test_a_reservoir_is_planned_with_ridge_and_evaluated_once(plugins: Plugins) -> None:
+    found = planned(plugins, "defaults: {train: {optimizer: adam, steps: 300, penalty: 0.2}}")
+    assert found["lstm"] == Train(steps=300, penalty=0.2)
+    assert found["esn"] == Train(optimizer="ridge", steps=300, penalty=0.2, evaluate_every=300)
+
+
+def test_whoever_is_asked_for_ridge_is_a_reservoir(plugins: Plugins) -> None:
+    found = planned(plugins, "defaults: {train: {optimizer: ridge, steps: 300}}")
+    assert found["lstm"] == found["esn"] == Train(optimizer="ridge", steps=300, evaluate_every=300)
+    often = planned(plugins, "defaults: {train: {optimizer: ridge, evaluate_every: 50}}")
+    assert often["lstm"] == often["esn"] == Train(optimizer="ridge", evaluate_every=50)
+
+
+def test_a_penalty_of_zero_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"train.penalty: 0 is not allowed. Give a number above 0"):
+        parse_suite("axes: {task: [adding]}\ndefaults: {train: {optimizer: ridge, penalty: 0}}\n")
+
+
+def test_a_decoder_has_no_ridge() -> None:
+    spec = NetworkSpec("esn", 3, 4, 5, "each", "cross_entropy", decoder=DecoderSpec(embedding=3))
+    with pytest.raises(Unsupported, match="not a decoder"):
+        Readout.begin(spec, {}, lambda spec, parameters: pytest.fail("nothing is built"))
+
+
+def test_the_penalty_tells_cases_apart() -> None:
+    case = Case("adding", 20, "esn", "numpy", "portable", train=Train(optimizer="ridge"))
+    assert case.key != replace(case, train=replace(case.train, penalty=2.0)).key
+    assert case.network != replace(case, train=replace(case.train, penalty=2.0)).network

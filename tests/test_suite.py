@@ -173,7 +173,7 @@ def test_a_bad_axis_is_refused(line: str, message: str) -> None:
         ("defaults: {train: {optimiser: sgd}}", "s.yaml:5: defaults.train.optimiser: unknown key. "
          'Did you mean "optimizer"?'),
         ("defaults: {train: {optimizer: adm}}", 's.yaml:5: defaults.train.optimizer: "adm" is not allowed. '
-         'Give sgd or adam.'),
+         'Give sgd, adam or ridge.'),
         ("defaults: {train: 5}", f"s.yaml:5: defaults.train: 5 is not allowed. {MAPPING}"),
         ("defaults: {measure: [forward, train]}", 's.yaml:5: defaults.measure[1]: "train" is not allowed. '
          f"Give {', '.join(MEASURES[:-1])} or {MEASURES[-1]}. "),

@@ -57,7 +57,7 @@ def test_what_a_training_differs_in_may_be_an_axis() -> None:
         (f"{AXES_TEXT}defaults: {{window: 3}}\n",
          "s.yaml:5: defaults.window: unknown key here. It belongs in axes.window or defaults.train.window"),
         (f"{AXES_TEXT}  window: 0\n",
-         "s.yaml:5: axes.window: 0 is not allowed. Give a whole number from 1 to 1,000,000, or null."),
+         "s.yaml:5: axes.window: 0 is not allowed. Give a whole number from 1 to 1,000,000 or null."),
     ],
 )  # fmt: skip
 def test_a_key_of_training_has_one_place(text: str, message: str) -> None:
@@ -132,7 +132,7 @@ budget: 1.5 h
         ("bidirectional: summ", 's.yaml:5: axes.bidirectional: "summ" is not allowed. '
          'Give none, concat, sum, true or false. Did you mean "sum"?'),
         ("projection: [4, null, 0]", "s.yaml:5: axes.projection[2]: 0 is not allowed. "
-         f"{HIDDEN[:-1]}, or null."),
+         f"{HIDDEN[:-1]} or null."),
         ("forget_bias: .nan", f"s.yaml:5: axes.forget_bias: nan is not allowed. {BIAS}"),
         ("forget_bias: false", f"s.yaml:5: axes.forget_bias: false is not allowed. {BIAS}"),
         ("dtype: float16", 's.yaml:5: axes.dtype: "float16" is not allowed. Give float32 or float64.'),

@@ -49,7 +49,7 @@ def _whole(low: int, high: int, about: str) -> Setting:
 
 
 def _or_null(setting: Setting) -> Setting:
-    return replace(setting, type=setting.type | None, allowed=f"{setting.allowed}, or null")
+    return replace(setting, type=setting.type | None, allowed=f"{setting.allowed} or null")
 
 
 def _real(low: float, high: float, about: str) -> Setting:

@@ -41,15 +41,15 @@ class Verdict:
 
 
 COMPOSED = ("elman", "lstm", "gru")
-"""Cells that stand for all where something stands between layers: it sees of a layer only its output."""
+"""These stand for all where layers are put together: what does that sees a cell by output and state alone."""
 
 
 def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
-    """{1, 2} layers × {one direction, both} × {with, without lengths}; else the two hardest of them.
+    """The hardest structure: two layers, both directions, lengths. ``every``: of ``COMPOSED`` cells all.
 
-    Both merges and both readouts occur: directions are concatenated under one head and summed under
-    the other. ``COMPOSED`` cells also have what stands between layers, each by itself and all at once; of
-    the two hardest one cell, the last of them, has the harder with all of it.
+    All are {1, 2} layers × {one direction, both} × {with, without lengths}, and what stands between layers,
+    each by itself and all at once. Both merges and both readouts occur: directions are concatenated under one
+    head and summed under the other. One cell, the last of ``COMPOSED``, has the hardest with all of it.
     """
 
     def spec(layers: int, both: bool, lengths: bool) -> NetworkSpec:
@@ -69,11 +69,10 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
 
     together = replace(spec(2, True, True), residual=True, norm="layer", dropout=0.3)
     if not every:
-        hardest = together if cell.name == COMPOSED[-1] else spec(2, True, True)
-        return [hardest, spec(1, False, False)]
-    plain = [spec(n, both, lengths) for n in (1, 2) for both in (False, True) for lengths in (False, True)]
+        return [together if cell.name == COMPOSED[-1] else spec(2, True, True)]
     if cell.name not in COMPOSED:
-        return plain
+        return [spec(2, True, True)]
+    plain = [spec(n, both, lengths) for n in (1, 2) for both in (False, True) for lengths in (False, True)]
     return [
         *plain,
         together,
@@ -83,7 +82,28 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
         replace(spec(2, True, True), norm="layer"),
         replace(spec(1, False, True), norm="layer"),
         replace(spec(2, False, False), dropout=0.3),
+        *decoders(spec(1, False, True)),
     ]
+
+
+def decoders(encoder: NetworkSpec) -> Iterator[NetworkSpec]:
+    """One structure for each kind of attention, the encoder's directions merged in all ways."""
+    kinds: tuple[tuple[Attention, Merge, int], ...] = (
+        ("none", "none", 1),
+        ("bahdanau", "concat", 2),
+        ("luong_dot", "sum", 1),
+        ("luong_general", "none", 1),
+        ("luong_concat", "none", 1),
+    )
+    for attention, merge, layers in kinds:
+        yield replace(
+            encoder,
+            readout="each",
+            loss="cross_entropy",
+            bidirectional=merge,
+            layers=layers,
+            decoder=DecoderSpec(3, attention),
+        )
 
 
 def usual_implementations(cell: Cell) -> tuple[str, ...]:
@@ -104,6 +124,7 @@ def describe_structure(spec: NetworkSpec) -> str:
     words += ["residual"] if spec.residual else []
     words += [f"{spec.norm} norm"] if spec.norm != "none" else []
     words += [f"dropout {spec.dropout_kind}"] if spec.dropout else []
+    words += [f"decoder, attention {spec.decoder.attention}"] if spec.decoder else []
     return ", ".join(words)
 
 
@@ -114,6 +135,7 @@ def verify(
     cells: Sequence[str],
     implementations: Sequence[str],
     every: bool,
+    dtypes: Sequence[Dtype] = ("float64", "float32"),
     plugin_files: Sequence[str] = (),
     note: Callable[[str], None] = lambda text: None,
 ) -> list[Verdict]:
@@ -121,7 +143,7 @@ def verify(
 
     Without ``implementations``: those that are usual for each cell.
     """
-    jobs: list[tuple[str, Dtype]] = [(b, dtype) for b in backends for dtype in ("float64", "float32")]
+    jobs = [(backend, dtype) for backend in backends for dtype in dtypes]
     matrix = _Matrix(
         [plugins.cells[name] for name in cells],
         implementations,
@@ -163,7 +185,9 @@ class _Matrix:
         for cell in self.cells:
             for implementation in self.implementations or usual_implementations(cell):
                 for spec in self.structures[cell.name]:
-                    yield cell, implementation, spec
+                    # a decoder is a loop over the cell's steps: nobody has another form of one to prove
+                    if spec.decoder is None or implementation in ("portable", "compiled"):
+                        yield cell, implementation, spec
 
 
 def _verify_backend(

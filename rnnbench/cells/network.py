@@ -204,8 +204,8 @@ def run_layers(
     Where something stands between layers, ``stack`` is called for each of them, as for a network of one.
     """
     if not spec.composed:
-        ys, final = stack(ops, cell, spec, parameters, x, mask, state)
-        return ys, x, final
+        top, final = stack(ops, cell, spec, parameters, x, mask, state)
+        return top, x, final
     features = feature_size(cell, spec)
     states: dict[str, Array] = {}
     ys: list[Array] = []

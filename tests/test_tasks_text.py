@@ -119,6 +119,26 @@ def test_padding_does_not_reach_baselines_or_score():
     assert not np.allclose(model(batch), model(inside))
 
 
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("truncation", ["pre", "post"])
+def test_padding_and_truncation_are_before_or_behind(padding, truncation):
+    task = replace(SENTIMENT, padding=padding, truncation=truncation)
+    data, whole = task.prepare(9), SENTIMENT.prepare(200)
+    (batch,), (given,) = data.evaluation(596), whole.evaluation(596)
+    assert data.shape.lengths == (batch.lengths is not None) == (padding == "post")
+    assert given.lengths.min() < 9 < given.lengths.max()
+    for row, text, length in zip(batch.inputs, given.inputs, given.lengths, strict=True):
+        words = list(text[:length])
+        words = words[-9:] if truncation == "pre" else words[:9]
+        zeros = [0] * (9 - len(words))
+        assert list(row) == (zeros + words if padding == "pre" else words + zeros)
+    assert np.array_equal(batch.targets, given.targets)
+    # padding says nothing about a class, truncation does
+    simple = data.baselines()["simple"].value
+    assert simple == replace(task, padding="post").prepare(9).baselines()["simple"].value
+    assert (simple == SENTIMENT.prepare(9).baselines()["simple"].value) == (truncation == "post")
+
+
 def test_score_is_accuracy_over_texts_whatever_the_size():
     data = SENTIMENT.prepare(10)
     rng = np.random.default_rng(3)

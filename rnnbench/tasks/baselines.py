@@ -43,7 +43,10 @@ def fit_ridge(train: Batch) -> Predictor:
 
 
 def fit_tfidf(train: Batch, *, vocab: int) -> Predictor:
-    """Logistic regression on TF-IDF of the tokens within each length: probabilities (B, classes)."""
+    """Logistic regression on TF-IDF of the tokens within each length: probabilities (B, classes).
+
+    Without lengths, of the tokens that are not 0, which stands for padding.
+    """
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.linear_model import LogisticRegression
 
@@ -60,10 +63,10 @@ def _flat(batch: Batch) -> np.ndarray:
 def _counts(batch: Batch, vocab: int) -> object:
     from scipy.sparse import csr_matrix
 
-    assert batch.lengths is not None, "texts always carry lengths"
-    valid = np.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
+    lengths = batch.lengths
+    valid = batch.inputs > 0 if lengths is None else np.arange(batch.inputs.shape[1]) < lengths[:, None]
     tokens = batch.inputs[valid]
-    ends = np.concatenate([[0], np.cumsum(batch.lengths)])
+    ends = np.concatenate([[0], np.cumsum(valid.sum(axis=1))])
     counts = csr_matrix((np.ones(len(tokens)), tokens, ends), shape=(len(batch.inputs), vocab))
     counts.sum_duplicates()
     return counts

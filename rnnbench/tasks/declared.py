@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -83,6 +83,12 @@ class TextClassificationOptions(Options):
     jsonl: Path | None = Field(default=None, strict=False, description="file with a JSON object on each line")
     text: str = Field(default="text", description="the column that holds the text")
     label: str = Field(default="label", description="the column that holds the class")
+    padding: Literal["pre", "post"] = Field(
+        default="post", description="where short texts are padded: post, masked, or pre, read like any word"
+    )
+    truncation: Literal["pre", "post"] = Field(
+        default="post", description="where long texts are cut: post keeps their beginning, pre their end"
+    )
 
     @field_validator("label")
     @classmethod
@@ -176,7 +182,16 @@ def _build(name: str, options: Options) -> Task:
         case TextClassificationOptions():
             path, layout = options.file
             about = f"{options.label} from {options.text} of {path.name}"
-            return TextClassification(name, about, path, layout, options.text, options.label)
+            return TextClassification(
+                name,
+                about,
+                path,
+                layout,
+                options.text,
+                options.label,
+                padding=options.padding,
+                truncation=options.truncation,
+            )
         case CopyOptions():
             about = f"recall {options.symbols} symbols of {options.alphabet} after a delay"
             return Copy(name, about, True, options.symbols, options.alphabet, options.evaluation)

@@ -23,6 +23,8 @@ HELD_OUT_SHARE = 0.2
 LEAST_COUNT = 2
 VOCAB = 10_000
 
+Side = Literal["pre", "post"]
+
 _SPLIT = 301
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[!?]")
 
@@ -31,8 +33,10 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*|[!?]")
 class TextClassification:
     """Predict column ``label`` from column ``text`` of a csv, tsv or JSON-lines file.
 
-    A text is its lower-case words (with ! and ?) in their order, cut after the first ``length``; shorter ones
-    are padded on the right with token 0 and carry their length. Token 1 is a word that is not in the
+    A text is its lower-case words (with ! and ?) in their order. Of a longer one the first ``length`` are
+    taken, with truncation "pre" the last: what stands before them is cut. A shorter one is padded behind with
+    token 0 and carries its length; with padding "pre" token 0 stands before it, there are no lengths, and a
+    network reads it like any word, as Keras' pad_sequences has it. Token 1 is a word that is not in the
     vocabulary: the at most 9,998 commonest words that stand at least twice in the training part. A text
     without a word is one unknown word.
 
@@ -47,6 +51,8 @@ class TextClassification:
     text: str = "text"
     label: str = "label"
     ranked: bool = True
+    padding: Side = "post"
+    truncation: Side = "post"
 
     @cached_property
     def _corpus(self) -> Corpus:
@@ -56,7 +62,7 @@ class TextClassification:
     def prepare(self, length: int) -> TextData:
         """Raises ``RequestError`` for a file that cannot be read so and a length below 1."""
         check_length(length, least=1)
-        return TextData(length, self._corpus)
+        return TextData(length, self._corpus, self.padding, self.truncation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +84,15 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class TextData:
-    """Texts cut at one length: inputs (B, length) int32 with lengths (B,), targets (B,) int32."""
+    """Texts cut at one length: inputs (B, length) int32, targets (B,) int32.
+
+    Lengths (B,) come with them where padding stands behind.
+    """
 
     length: int
     corpus: Corpus
+    padding: Side = "post"
+    truncation: Side = "post"
 
     @property
     def shape(self) -> TaskShape:
@@ -93,7 +104,7 @@ class TextData:
             metric="accuracy",
             higher_is_better=True,
             vocab=len(self.corpus.words) + 2,
-            lengths=True,
+            lengths=self.padding == "post",
         )
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
@@ -130,13 +141,17 @@ class TextData:
     def _texts(self, rows: np.ndarray) -> Batch:
         corpus = self.corpus
         lengths = np.minimum(corpus.counts[rows], self.length)
-        steps = np.arange(self.length)
-        valid = steps < lengths[:, None]
-        places = np.where(valid, corpus.starts[rows][:, None] + steps, 0)
+        starts, steps = corpus.starts[rows], np.arange(self.length)
+        if self.truncation == "pre":
+            starts = starts + corpus.counts[rows] - lengths
+        before = self.padding == "pre"
+        places = steps - (self.length - lengths[:, None]) * before
+        valid = (places >= 0) & (places < lengths[:, None])
+        places = np.where(valid, starts[:, None] + places, 0)
         return Batch(
             inputs=np.where(valid, corpus.tokens[places], np.int32(PADDING)),
             targets=corpus.labels[rows],
-            lengths=lengths.astype(np.int32),
+            lengths=None if before else lengths.astype(np.int32),
         )
 
 

@@ -76,6 +76,8 @@ def test_a_declared_river_is_the_built_in_one():
 def test_declared_texts_and_synthetic_tasks():
     texts = of("text_classification", tsv=SENTENCES, label="source").prepare(8)
     assert texts.corpus.classes == ("amazon", "imdb", "yelp")
+    cut = of("text_classification", tsv=SENTENCES, label="source", padding="pre", truncation="pre").prepare(8)
+    assert (cut.padding, cut.truncation, texts.padding, texts.truncation) == ("pre", "pre", "post", "post")
     copy = of("copy", symbols=3, alphabet=4, evaluation=7).prepare(5)
     assert copy.batch(0, 0, 2).inputs.shape == (2, 11)
     assert sum(len(batch.inputs) for batch in copy.evaluation(4)) == 7

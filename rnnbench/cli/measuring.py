@@ -51,10 +51,10 @@ def show_plan(name: str, request: Request, *, json: bool) -> None:
         print(jsonlib.dumps({"cases": cases, "refused": refused, "estimate_s": seconds, **matched}))
         return
     console = open_console()
-    fields = ("task", "length", "cell", "hidden", "layers", "batch", "backend", "implementation", "device")
+    fields = ["task", "length", "cell", "hidden", "layers", "batch", "backend", "implementation", "device"]
     rows = [[str(getattr(case, field)) for field in fields] for case in planned.cases]
     if planned.parameters:
-        fields = (*fields, "parameters")
+        fields = [*fields, "parameters"]
         rows = [
             [*row, f"{planned.parameters[case.key]:,}"] for row, case in zip(rows, planned.cases, strict=True)
         ]

@@ -113,9 +113,11 @@ class AffineCell(Cell, Protocol):
 
     def affine(
         self, ops: Ops, p: Mapping[str, Array], u: Mapping[str, Array], before: Mapping[str, Array]
-    ) -> dict[str, tuple[Array, Array]]:
-        """Of all steps, u {name: (T,B,...)}: state name -> (a, b), both (T,B,...), or a (T,1,...) if it is the
-        same for all sequences.
+    ) -> dict[str, tuple[Array | None, Array]]:
+        """Of all steps, u {name: (T,B,...)}: state name -> (a, b), both (T,B,...).
+
+        a may also be (T,1,...) if it is the same for all sequences, and None if it is 0: nothing is kept of
+        the state before.
 
         ``before`` holds what is known already of the states before each step, (T,B,...): nothing at first.
         Each call gives states that are not in ``before``: one whose coefficients need another state comes

@@ -201,6 +201,7 @@ def unroll_affine(
         for name, (a, b) in found.items():
             s, states = state[name], [state[name]]
             assert b.shape == (len(x), *s.shape)
+            a = 0 * b if a is None else a
             assert a.shape in (b.shape, (len(x), 1, *s.shape[1:]))
             for t in range(len(x)):
                 if cell.complex_state:

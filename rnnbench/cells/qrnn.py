@@ -46,10 +46,10 @@ class QRNN:
         c = f * state["c"] + (1 - f) * ops.tanh(g[:, 0])
         return {"c": c, "past": u["past"]}, ops.sigmoid(g[:, 2]) * c
 
-    def affine(self, ops: Ops, p: Arrays, u: Arrays, before: Arrays) -> dict[str, tuple[Array, Array]]:
+    def affine(self, ops: Ops, p: Arrays, u: Arrays, before: Arrays) -> dict[str, tuple[Array | None, Array]]:
         """past first (a = 0, b = x_t W_past); once it is known c: a = σ(f), b = (1 - a) ⊙ tanh(z)."""
         if "past" not in before:
-            return {"past": (0 * u["past"], u["past"])}
+            return {"past": (None, u["past"])}
         g = u["u"] + before["past"]
         f = ops.sigmoid(g[:, :, 1])
         return {"c": (f, (1 - f) * ops.tanh(g[:, :, 0]))}

@@ -33,16 +33,17 @@ def scan_layer(
             start = state[name]
             if mask is not None:
                 a, b = _hold(ops, mask, a, b, affine.complex_state)
-            after[name] = ops.affine_scan(a, b, start, affine.complex_state)
+            after[name] = b if a is None else ops.affine_scan(a, b, start, affine.complex_state)
             before[name] = ops.concat([ops.reshape(start, (1, *start.shape)), after[name][:-1]], 0)
     y = affine.read(ops, p, u, before, after)
     last = {name: after[name][-1] for name in state}
     return (y if mask is None else ops.where(mask, y, 0.0)), last
 
 
-def _hold(ops: Ops, mask: Array, a: Array, b: Array, complex_state: bool) -> tuple[Array, Array]:
+def _hold(ops: Ops, mask: Array, a: Array | None, b: Array, complex_state: bool) -> tuple[Array, Array]:
     """a = 1 and b = 0 where mask (T,B,1) is False, so that the state stays as it is."""
     valid = ops.reshape(mask, (*mask.shape[:2], *(1 for _ in b.shape[2:])))
+    a = ops.zeros(tuple(b.shape), b) if a is None else a
     if complex_state:
         one = ops.stack([ops.zeros((), b) + 1, ops.zeros((), b)], 0)
         return ops.where(valid, a, one), ops.where(valid, b, 0.0)

@@ -1,0 +1,79 @@
+"""Which Keras layer computes which cell, and what of a network this plugin runs; imports no framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from rnnbench.cells.elman import Elman
+from rnnbench.cells.gru import GRU, GRUResetBefore
+from rnnbench.cells.lstm import LSTM
+from rnnbench.contracts import Cell, NetworkSpec
+from rnnbench.errors import Unsupported
+
+ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "hard_sigmoid", "leaky_relu", "gelu")
+"""Of Elman's cells, those whose activation is without parameters."""
+
+_STRUCTURE = frozenset(
+    {
+        "cell", "input_size", "hidden", "output_size", "readout", "loss", "layers", "bidirectional", "vocab",
+        "lengths", "residual", "norm", "dropout", "dropout_kind", "projection",
+    }
+)  # fmt: skip
+"""What of a network's structure is built here. No layer here projects, so ``projection`` says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class KerasForm:
+    """A layer in ``keras.layers`` and how a cell's names map onto it.
+
+    ``gates`` are the cell's own gate names in the order of the layer's kernel; ``states`` the
+    cell's state names in the order in which the layer takes and returns them.
+    """
+
+    layer: str
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    activation: str = "tanh"
+    reset_after: bool | None = None
+
+    @property
+    def words(self) -> str:
+        """For a person: "keras LSTM", "keras GRU (reset_after=False)", "keras SimpleRNN (relu)"."""
+        detail = ""
+        if self.layer == "SimpleRNN":
+            detail = f" ({self.activation})"
+        elif self.reset_after is not None:
+            detail = f" (reset_after={self.reset_after})"
+        return f"keras {self.layer}{detail}"
+
+
+def a_step(products: float) -> str:
+    """How many products of matrices one time step of a loop makes: "1 matrix product a step"."""
+    return f"{products:g} matrix product{'' if products == 1 else 's'} a step"
+
+
+def keras_form(cell: Cell) -> KerasForm | None:
+    """The layer for a cell, or None where Keras has none. Keras orders i,f,c,o and z,r,h."""
+    if type(cell) not in (Elman, LSTM, GRU, GRUResetBefore):
+        return None  # a subclass of somebody's may have another step
+    match cell:
+        case Elman() if cell.activation in ACTIVATIONS:
+            return KerasForm("SimpleRNN", ("h",), ("h",), activation=cell.activation)
+        case LSTM():
+            return KerasForm("LSTM", ("i", "f", "g", "o"), ("h", "c"))
+        case GRU():
+            return KerasForm("GRU", ("z", "r", "n"), ("h",), reset_after=True)
+        case GRUResetBefore():
+            return KerasForm("GRU", ("z", "r", "n"), ("h",), reset_after=False)
+    return None
+
+
+def check_structure(spec: NetworkSpec) -> None:
+    """Raise ``Unsupported`` for what is not built here, which needs more than whole layers."""
+    for field in fields(spec):
+        given = getattr(spec, field.name)
+        if field.name not in _STRUCTURE and given != field.default:
+            raise Unsupported(
+                f"the Keras backends run whole layers of Keras, which know no {field.name} ({given}). "
+                "Ask tensorflow, jax or torch for it."
+            )

@@ -18,6 +18,7 @@ from rnnbench.errors import RequestError
 from rnnbench.escaping import safe
 from rnnbench.records import STATUSES, Measure, Record, Score
 from rnnbench.report.answers import learning, speed, summary
+from rnnbench.report.crossing import crossings
 from rnnbench.report.figures import MATRIX, Figure, figures
 from rnnbench.report.flows import flow_rows
 from rnnbench.report.inlining import inline
@@ -85,6 +86,7 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
         summary=summary(groups),
         cautions=_cautions(results, groups),
         speed=speed(groups),
+        crossings=crossings(results, groups),
         learning=learning(groups),
         common=_common(results),
         tables=[_table(group) for group in groups],

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rnnbench.contracts import AffineCell, Cell, NetworkSpec, Settings
+from rnnbench.contracts import AffineCell, Attention, Cell, DecoderSpec, Merge, NetworkSpec, Settings
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.launch import allowed_cores
 from rnnbench.measuring.refusals import Refused, WorkerDied, refusing

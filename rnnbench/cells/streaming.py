@@ -17,6 +17,10 @@ NO_STREAM = (
     "stream: a network of both directions needs the whole sequence before its first output. "
     "Measure it without stream, or with bidirectional none"
 )
+NO_STREAM_OF_SEQUENCES = (
+    "stream: a network with a decoder has read the whole source before its first output. "
+    "Measure it without stream"
+)
 
 
 def split_steps(cell: Cell, spec: NetworkSpec, batch: Batch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -26,6 +30,8 @@ def split_steps(cell: Cell, spec: NetworkSpec, batch: Batch) -> tuple[np.ndarray
     """
     if spec.bidirectional != "none":
         raise Unsupported(NO_STREAM)
+    if spec.decoder is not None:
+        raise Unsupported(NO_STREAM_OF_SEQUENCES)
     inputs = np.swapaxes(batch.inputs, 0, 1)
     shapes = state_shapes(cell, spec)
     state = {name: np.zeros((inputs.shape[1], *shape)) for name, shape in shapes.items()}

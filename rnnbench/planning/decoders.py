@@ -8,11 +8,6 @@ from rnnbench.contracts import SequenceTask, Task
 from rnnbench.records import Case
 from rnnbench.suite.loading import Row, Suite
 
-NO_STREAM_OF_SEQUENCES = (
-    "stream: a network with a decoder has read the whole source before its first output. "
-    "Measure it without stream"
-)
-
 _OF_ENCODERS: Mapping[str, object] = {"residual": False, "norm": "none", "dropout": 0.0, "window": None}
 """Axis -> the one value that a decoder knows."""
 

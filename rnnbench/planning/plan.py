@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import product
 from typing import Any, NamedTuple
 
-from rnnbench.cells.streaming import NO_STREAM
+from rnnbench.cells.streaming import NO_STREAM, NO_STREAM_OF_SEQUENCES
 from rnnbench.contracts import Cell, FixedCell, NetworkSpec, Task, TaskData
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.offers import Offers, offers_of
@@ -24,7 +24,7 @@ from rnnbench.planning.checks import (
     check_score_on,
     check_size,
 )
-from rnnbench.planning.decoders import NO_STREAM_OF_SEQUENCES, check_decoding, decodes
+from rnnbench.planning.decoders import check_decoding, decodes
 from rnnbench.planning.networks import count_parameters, match_hidden, network_spec
 from rnnbench.planning.provisions import Provider, Provision
 from rnnbench.plugins import Plugins

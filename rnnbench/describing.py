@@ -112,8 +112,12 @@ def _parts(cell: Cell, spec: NetworkSpec, shapes: Mapping[str, tuple[int, ...]])
         last = layer == spec.layers - 1 and spec.readout == "last"
         steps = "" if last else "T, "
         directions = "" if spec.bidirectional == "none" else f", both directions, {spec.bidirectional}"
-        name = f"{cell.name} layer {layer}{directions}"
-        parts.append(Part(name, f"(B, {steps}{feature_size(cell, spec)})", count(f"layers.{layer}.")))
+        residual = ", residual" if spec.residual and layer > 0 else ""
+        output = f"(B, {steps}{feature_size(cell, spec)})"
+        own = sum(count(f"layers.{layer}.{direction}.") for direction in spec.directions)
+        parts.append(Part(f"{cell.name} layer {layer}{directions}{residual}", output, own))
+        if spec.norm != "none":
+            parts.append(Part(f"{spec.norm} norm {layer}", output, count(f"layers.{layer}.norm.")))
     steps = "" if spec.readout == "last" else "T, "
     parts.append(Part("dense head", f"(B, {steps}{spec.output_size})", count("head.")))
     return tuple(parts)

@@ -52,6 +52,18 @@ def test_layers_and_directions_stand_in_the_shapes() -> None:
     assert describe(CELLS["lstm"], replace(spec, bidirectional="sum")).parts[0].output == "(B, T, 128)"
 
 
+def test_a_norm_is_a_part_of_its_own_and_a_residual_costs_nothing() -> None:
+    spec = replace(TEXT, vocab=None, layers=2, bidirectional="concat", norm="layer", residual=True)
+    described = describe(CELLS["lstm"], spec)
+    plain = describe(CELLS["lstm"], replace(spec, norm="none", residual=False))
+    assert [(part.output, part.parameters) for part in described.parts[1::2]] == [
+        ("(B, T, 256)", 512),
+        ("(B, 256)", 512),
+    ]
+    assert described.parameters == plain.parameters + 2 * 512
+    assert [part.name.endswith("residual") for part in described.parts] == [False, False, True, False, False]
+
+
 def test_equations_are_the_cells_own_lines() -> None:
     described = describe(CELLS["lstm"], TEXT)
     assert "h_t = σ(z_o) ⊙ tanh(c_t)" in described.equations

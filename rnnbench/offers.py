@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnbench.errors import PluginError
-from rnnbench.plugins import BrokenPlugin, Plugins, availability
+from rnnbench.plugins import BrokenPlugin, Plugins, availability, distribution_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Offers:
     def broken_for(self, backend: str) -> BrokenPlugin | None:
         """The broken plugin that would have given this backend, as far as its name tells."""
         for plugin in self.broken:
-            if backend == plugin.name or plugin.distribution == f"rnnbench-{backend}":
+            if backend == plugin.name or plugin.distribution == distribution_of(backend):
                 return plugin
         return None
 

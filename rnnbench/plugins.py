@@ -24,7 +24,10 @@ from rnnbench.errors import PluginError, RequestError, nearest
 
 GROUP = "rnnbench"
 FIRST_PARTY = ("numpy", "torch", "jax", "tensorflow")
-"""Backends whose plugin has a known name, rnnbench-<backend>, so that it can be offered for installation."""
+"""Backends that compute every cell, each by a plugin of its own."""
+
+KNOWN = (*FIRST_PARTY, "keras-tensorflow", "keras-jax", "keras-torch")
+"""Backends of which the plugin's distribution is known, so that it can be offered for installation."""
 
 ImplementationKey = tuple[str, str, str]
 """(backend, cell, name)."""
@@ -110,6 +113,11 @@ def discover(files: Sequence[str | Path] = (), *, entries: Iterable[EntryPoint] 
         except (Exception, SystemExit) as error:
             raise RequestError(f"is not a plugin: {_said(error)}", where=where) from error
     return _merge(given, tuple(broken))
+
+
+def distribution_of(backend: str) -> str:
+    """The distribution whose plugin gives a backend of this name, as plugins are named."""
+    return "rnnbench-keras" if backend.startswith("keras-") else f"rnnbench-{backend}"
 
 
 def availability(backend: Backend) -> tuple[str | None, str]:

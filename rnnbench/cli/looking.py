@@ -152,7 +152,7 @@ def _suites() -> list[dict[str, Any]]:
 
 
 def _backends(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, Any]]:
-    from rnnbench.plugins import FIRST_PARTY
+    from rnnbench.plugins import KNOWN, distribution_of
     from rnnbench.running import ask_devices
 
     devices, reasons = ask_devices(plugins, [str(file) for file in plugin_files])
@@ -165,8 +165,8 @@ def _backends(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, 
         )
     broken = {plugin.name: f"{plugin.distribution} is broken: {plugin.reason}" for plugin in plugins.broken}
     absent = {
-        name: f"not installed. Install it with: pip install rnnbench-{name}"
-        for name in FIRST_PARTY
+        name: f"not installed. Install it with: pip install {distribution_of(name)}"
+        for name in KNOWN
         if name not in plugins.backends and name not in broken
     }
     for name, reason in {**broken, **absent}.items():

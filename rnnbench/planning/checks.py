@@ -9,7 +9,7 @@ from rnnbench.contracts import Task
 from rnnbench.errors import nearest
 from rnnbench.offers import Offers
 from rnnbench.planning.provisions import IMPLEMENTATIONS
-from rnnbench.plugins import FIRST_PARTY, Plugins
+from rnnbench.plugins import KNOWN, Plugins
 from rnnbench.records import Case
 from rnnbench.suite.format import shown
 from rnnbench.suite.loading import Row, Suite, Values
@@ -40,7 +40,7 @@ def check_names(suite: Suite, plugins: Plugins, tasks: Collection[str], offers: 
     known: dict[str, Collection[str]] = {
         "task": tasks,
         "cell": plugins.cells,
-        "backend": {*FIRST_PARTY, *broken, *(name for each in offers for name in each.backends)},
+        "backend": {*KNOWN, *broken, *(name for each in offers for name in each.backends)},
         "implementation": known_implementations(offers),
     }
     for row in (suite.axes, *suite.include, *suite.exclude):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rnnbench.offers import Offers
+from rnnbench.plugins import distribution_of
 from rnnbench.records import PRESENT, Status
 
 IMPLEMENTATIONS = ("native", "portable", "compiled", "scan")
@@ -87,7 +88,8 @@ class Provider:
         broken = self._offers.broken_for(backend)
         if broken is not None:
             return "failed", f"plugin {broken.distribution} is broken: {broken.reason}"
-        return "skipped", f'"{backend}" is not installed. Install it with: pip install rnnbench-{backend}'
+        plugin = distribution_of(backend)
+        return "skipped", f'"{backend}" is not installed. Install it with: pip install {plugin}'
 
     def _located(self, refusal: _Refusal | None) -> _Refusal:
         if refusal is None:

@@ -20,8 +20,8 @@ from rnnbench.cells import rnnbench_cells
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
 NATIVE = {
-    "elman", "elman_linear", "elman_relu", "elman_sigmoid", "elman_hard_sigmoid", "elman_leaky_relu", "elman_gelu",
-    "lstm", "gru", "gru_reset_before",
+    "elman", "elman_linear", "elman_relu", "elman_sigmoid", "elman_hard_sigmoid", "elman_leaky_relu",
+    "elman_gelu", "lstm", "gru", "gru_reset_before",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 INSTALLED = ENVIRONMENT / "installed"
-BACKENDS = ("rnnbench-numpy", "rnnbench-torch", "rnnbench-jax", "rnnbench-tensorflow")
+BACKENDS = ("rnnbench-numpy", "rnnbench-torch", "rnnbench-jax", "rnnbench-tensorflow", "rnnbench-keras")
 PYTHONS = ((3, 11), (3, 13))
 
 

@@ -245,17 +245,20 @@ def _flow(
 def _norms(gradients: list[np.ndarray], mask: np.ndarray) -> tuple[float, ...]:
     """Mean over sequences of ‖∂L/∂s‖, k = 0, 1, ... steps back from each sequence's last valid step.
 
-    gradients (T,B,...), mask (T,B). Only sequences that are so long count.
+    gradients (T,B,...), mask (T,B). Only sequences that are so long count; T-1 entries at most.
     """
     squares = sum((g.reshape(*mask.shape, -1) ** 2).sum(-1) for g in gradients)
     norms = np.sqrt(squares)
-    back = [norms[mask[:, b], b][::-1] for b in range(mask.shape[1])]
+    # not the state that a sequence starts from: it is zero, where a norm has a slope like no other
+    back = [norms[mask[:, b], b][:0:-1] for b in range(mask.shape[1])]
     longest = max(map(len, back))
     return tuple(float(np.mean([each[k] for each in back if k < len(each)])) for k in range(longest))
 
 
 def _sampled(visit: _Visit) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    steps, sequences = np.nonzero(visit.mask)
+    later = visit.mask.copy()
+    later[visit.mask.argmax(0), np.arange(later.shape[1])] = False
+    steps, sequences = np.nonzero(later if later.any() else visit.mask)
     count = min(SAMPLES, len(steps))
     for index in np.random.default_rng(0).choice(len(steps), count, replace=False):
         t, b = steps[index], sequences[index]

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from faulty_plugin import toy  # type: ignore[attr-defined]
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_workers import PLUGINS
 
 from rnnbench.cells import rnnbench_cells
@@ -120,7 +122,15 @@ def opened(bidirectional: str = "none") -> tuple[Bench, dict[str, Any]]:
     spec = NetworkSpec("lstm", 6, 4, 9, "each", "cross_entropy", 1, bidirectional, vocab=10)  # type: ignore[arg-type]
     fields = {name: getattr(spec, name) for name in NetworkSpec.__slots__}
     training = {"optimizer": "sgd", "lr": 0.1, "clip": None}
-    request = {"task": "copy", "length": 5, "size": 3, "init": "glorot", "gain": 1.0, "forget_bias": 1.0, "seed": 0}
+    request = {
+        "task": "copy",
+        "length": 5,
+        "size": 3,
+        "init": "glorot",
+        "gain": 1.0,
+        "forget_bias": 1.0,
+        "seed": 0,
+    }
     bench.build("a", fields, training, "portable", **request)  # type: ignore[arg-type]
     return bench, fields
 
@@ -182,3 +192,31 @@ def test_a_plan_says_at_once_what_cannot_stream(tmp_path: Path) -> None:
     assert [case.bidirectional for case in planned.cases] == ["none"]
     assert [(each.case.bidirectional, each.status) for each in planned.refused] == [("concat", "unsupported")]
     assert "bidirectional none" in planned.refused[0].reason
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_sequence_in_any_chunks_is_the_sequence(data: st.DataObject) -> None:
+    """Forward over each chunk from the state that the last one left, and one step after the other."""
+    cell = CELLS[data.draw(st.sampled_from(["elman", "lstm", "gru", "lstm_projected", "qrnn", "lru"]))]
+    spec, length = replace(DENSE, cell=cell.name), data.draw(st.integers(1, 9))
+    ends = sorted(data.draw(st.sets(st.integers(1, length - 1))) | {length}) if length > 1 else [1]
+    parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, length, 3)
+    network = session().build(spec, parameters, TrainingSpec(), "portable")
+    whole, final = network.fetch(network.forward(network.put(batch)))
+    outputs, state, start = [], batch.state, 0
+    for end in ends:
+        chunk = Batch(batch.inputs[:, start:end], batch.targets[:, start:end], None, state)
+        y, state = network.fetch(network.forward(network.put(chunk)))
+        outputs.append(y)
+        start = end
+    np.testing.assert_allclose(np.concatenate(outputs, 1), whole, rtol=1e-12, atol=1e-13)
+    inputs, at = network.put_steps(batch)
+    stepped = []
+    for x in inputs:
+        y, at = network.step(x, at)
+        stepped.append(network.fetch(y))
+    np.testing.assert_allclose(np.stack(stepped, 1), whole, rtol=1e-12, atol=1e-13)
+    assert state is not None
+    for name, value in final.items():
+        np.testing.assert_allclose(state[name], value, rtol=1e-12, atol=1e-13)

@@ -15,19 +15,23 @@ from rnnbench.report.words import MISSING, digits
 from rnnbench.results.reading import RunResults
 
 FLOW = "flow"
-MOST_LINES = 7
-"""Networks in a panel; where there are more, each cell has one of its own."""
+MOST_LINES = 6
+"""Networks in a panel; where there are more they are split, and some stand in two panels."""
 
 BEFORE, AFTER, CLOSED = (0, (5, 2)), "-", (0, (1, 1.6))
 
 
 @dataclass(frozen=True, slots=True)
 class FlowRow:
-    """One layer and direction of a network, before or after training; ``reach`` is far ÷ near."""
+    """One layer and direction of a network, before or after training.
+
+    ``reach`` is far ÷ near, ``closed`` what theory says of it.
+    """
 
     network: str
     when: str
     reach: str
+    closed: str
     radius: str
     sigmoids: str
     tanhs: str
@@ -41,9 +45,10 @@ def flow_panels(results: RunResults) -> tuple[Panel, ...]:
         curves = [curve for name, _, flow in members for curve in _curves(name, look[name], flow)]
         if not curves:
             continue
-        bases = {flow.closed_form for _, _, flow in members if flow.closed_form is not None}
-        longest = max(int(curve.x[-1]) for curve in curves)
-        curves += [_closed(base, longest) for base in sorted(bases) if base > 0]
+        forms = {
+            (flow.closed_form, len(flow.before[0].gradient)) for _, _, flow in members if flow.closed_form
+        }
+        curves += [_closed(base, steps) for base, steps in sorted(forms)]
         x, y = Axis("steps back"), Axis("gradient ÷ gradient of the last state", True, show="{:.0e}".format)
         panels.append(draw_curves(f"{FLOW}-{number}", title, _in_words(title, members), curves, x, y))
     return tuple(panels)
@@ -51,17 +56,19 @@ def flow_panels(results: RunResults) -> tuple[Panel, ...]:
 
 def flow_rows(results: RunResults) -> tuple[FlowRow, ...]:
     """Of every network each layer and direction, before and after training."""
+    networks = _networks(results)
+    fields = _varying([case for case, _ in networks])
     return tuple(
         FlowRow(
-            network=f"{title} · {name}" if name else title,
+            network=" · ".join((safe(case.task, 60), f"T {case.length}", *_all_said(case, fields))),
             when=f"{when}, {layer.layer}" if len(layers) > 1 else when,
             reach=digits(_reach(layer)),
+            closed=_closed_reach(flow, len(layer.gradient) - 1) if when == "before" else MISSING,
             radius=f"{digits(layer.radius_mean)}, at most {digits(layer.radius_max)}",
             sigmoids=_share(layer.sigmoids),
             tanhs=_share(layer.tanhs),
         )
-        for title, members in _split(_networks(results))
-        for name, _, flow in members
+        for case, flow in networks
         for when, layers in (("before", flow.before), ("after", flow.after))
         for layer in layers
     )
@@ -81,7 +88,10 @@ def _networks(results: RunResults) -> list[_Network]:
 
 
 def _split(networks: Sequence[_Network]) -> Iterator[tuple[str, list[_Named]]]:
-    """Panels: the networks of a task and length, or where they are many, of each cell."""
+    """The networks of a task and length; where they are many, each cell's, and those that differ in it alone.
+
+    Cells are only set beside each other where all else is equal, the initial parameters' law included.
+    """
     together: dict[tuple[str, int], list[_Network]] = {}
     for case, flow in networks:
         together.setdefault((case.task, case.length), []).append((case, flow))
@@ -90,23 +100,40 @@ def _split(networks: Sequence[_Network]) -> Iterator[tuple[str, list[_Named]]]:
         if len(members) <= MOST_LINES:
             yield title, _named(members)
             continue
+        alike: dict[tuple[object, ...], list[_Network]] = {}
+        for case, flow in members:
+            alike.setdefault(replace(case, cell="").network, []).append((case, flow))
+        across = [several for several in alike.values() if len(several) > 1]
+        shown = {case.key for several in across for case, _ in several}
+        for several in across:
+            yield f"{title}, {safe(several[0][0].init, 60)}", _named(several)
         for cell in dict.fromkeys(case.cell for case, _ in members):
-            yield f"{title}, {safe(cell, 60)}", _named([each for each in members if each[0].cell == cell])
+            of_cell = [(case, flow) for case, flow in members if case.cell == cell]
+            if len(of_cell) > 1 or of_cell[0][0].key not in shown:
+                yield f"{title}, {safe(cell, 60)}", _named(of_cell)
 
 
 def _named(members: Sequence[_Network]) -> list[_Named]:
     """With what tells them apart."""
-    cases = [case for case, _ in members]
-    varying = ["cell"] if len({case.cell for case in cases}) > 1 else []
-    varying += [name for name in varying_fields(cases) if name != "train"]
-    varying += [name for name in ("clip", "window") if len({getattr(case, name) for case in cases}) > 1]
-    return [(" ".join(_said(case, name) for name in varying), case, flow) for case, flow in members]
+    fields = _varying([case for case, _ in members])
+    return [(" ".join(_all_said(case, fields)), case, flow) for case, flow in members]
+
+
+def _varying(cases: Sequence[Case]) -> list[str]:
+    fields = ["cell", *(name for name in varying_fields(cases) if name != "train"), "clip", "window"]
+    return [name for name in fields if len({getattr(case, name) for case in cases}) > 1]
+
+
+def _all_said(case: Case, fields: Sequence[str]) -> list[str]:
+    return [_said(case, name) for name in fields]
 
 
 def _said(case: Case, name: str) -> str:
     value = getattr(case, name)
     if name in ("cell", "init"):
         return safe(value, 60)
+    if name == "gain":
+        return f"×{value:g}"
     short = {"forget_bias": "bias"}.get(name, name)
     if value is None:
         return f"no {short}"
@@ -134,16 +161,20 @@ def _relative(layer: Flow) -> Iterator[tuple[float, float]]:
             yield float(k), ratio
 
 
-def _closed(base: float, longest: int) -> Curve:
+def _closed(base: float, steps: int) -> Curve:
     # below the smallest number there is nothing to draw
-    steps = [k for k in range(longest + 1) if base**k > 0]
-    return Curve(
-        f"{base:.3g}^k", Style(INK, "", CLOSED), tuple(map(float, steps)), tuple(base**k for k in steps)
-    )
+    points = [(float(k), base**k) for k in range(steps) if base**k > 0]
+    x, y = zip(*points, strict=True)
+    return Curve("", Style(INK, "", CLOSED), x, y)
 
 
 def _reach(layer: Flow) -> float:
     return layer.gradient[-1] / layer.gradient[0] if layer.gradient and layer.gradient[0] else math.nan
+
+
+def _closed_reach(flow: GradientFlow, steps: int) -> str:
+    q = flow.closed_form
+    return MISSING if q is None else f"{q:.4g}^{steps} = {digits(q**steps)}"
 
 
 def _share(value: float | None) -> str:

@@ -133,3 +133,10 @@ def test_a_wrong_derivative_is_caught(sessions, cells, monkeypatch):
 
     monkeypatch.setattr(recurrences, "affine_gradient", late)
     assert caught(sessions, cells, "lstm")
+
+
+@pytest.mark.parametrize("implementation", ["native", "portable"])
+def test_truncated_gradients_are_those_of_the_reference(sessions, cells, implementation):
+    spec = replace(DENSE, cell="lstm", lengths=True, window=3)
+    parity = parity_of(sessions["float64"], cells["lstm"], spec, implementation, "float64")
+    assert parity.passed, parity

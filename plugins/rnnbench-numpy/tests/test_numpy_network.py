@@ -18,6 +18,7 @@ from rnnbench.contracts import Network, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters
+from rnnbench.testing import parity_of
 from rnnbench.training import start_slots, update
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
@@ -230,3 +231,11 @@ def test_a_cell_derived_from_ours_is_not_taken_for_ours() -> None:
     spec = replace(SPEC, cell="peephole")
     with pytest.raises(Unsupported, match="derived by hand"):
         session.build(spec, probe_parameters(cell, spec), TrainingSpec(), "native")
+
+
+def test_truncated_gradients_are_those_of_the_reference() -> None:
+    spec = NetworkSpec("lstm", 3, 5, 4, "each", "mse", layers=2, bidirectional="sum", lengths=True, window=3)
+    session = NumpyBackend().open(Settings(dtype="float64"), CELLS)
+    assert parity_of(session, CELLS["lstm"], spec, "portable", "float64").passed
+    with pytest.raises(Unsupported, match=r"window.*use portable"):
+        session.build(spec, probe_parameters(CELLS["lstm"], spec), TrainingSpec(), "native")

@@ -294,3 +294,11 @@ def test_native_is_cudnn_on_a_gpu():
     if "no device" in answer.stderr:
         pytest.skip("TensorFlow sees no GPU")
     assert answer.returncode == 0, answer.stderr
+
+
+def test_truncated_gradients_are_those_of_the_reference(sessions):
+    spec = replace(HARD, layers=1, bidirectional="none", window=3)
+    parity = parity_of(sessions["float64"], CELLS["lstm"], spec, "portable", "float64")
+    assert parity.passed, parity.worst
+    with pytest.raises(Unsupported, match="window"):
+        network_of(sessions["float64"], spec)

@@ -13,6 +13,7 @@ from rnnbench_torch.layout import NATIVE, to_canonical, to_torch
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Session, Settings
+from rnnbench.errors import Unsupported
 from rnnbench.reference import PROBE_TRAINING, probe_batch, probe_parameters
 from rnnbench.testing import conformance_specs, covering_specs, parity_of, step_parity_of
 
@@ -194,3 +195,27 @@ def test_cuda_agrees_with_the_reference(cell: str, implementation: str) -> None:
             network.memory()
             network.sync(network.train_step(network.put(probe_batch(CELLS[cell], spec, 7, 4))))
             assert (network.memory() or 0) > 0
+
+
+@pytest.mark.parametrize(("implementation", "lengths"), [("native", False), ("portable", True)])
+def test_truncated_gradients_are_those_of_the_reference(implementation: str, lengths: bool) -> None:
+    session = Torch().open(Settings(dtype="float64"), CELLS)
+    spec = NetworkSpec("lstm", 3, 5, 4, "each", "mse", layers=2, lengths=lengths, window=3)
+    assert parity_of(session, CELLS["lstm"], spec, implementation, "float64").passed
+    full = session.build(replace(spec, window=None), *probe_of(spec), implementation)
+    cut = session.build(spec, *probe_of(spec), implementation)
+    batch = probe_batch(CELLS["lstm"], spec, 7, 4)
+    (_, a), (_, b) = (each.fetch(each.gradients(each.put(batch))) for each in (full, cut))
+    assert np.abs(a["layers.0.forward.W_h"] - b["layers.0.forward.W_h"]).max() > 1e-3
+
+
+def probe_of(spec: NetworkSpec) -> tuple[Any, Any]:
+    return probe_parameters(CELLS[spec.cell], spec), PROBE_TRAINING
+
+
+@pytest.mark.parametrize("changes", [{"lengths": True}, {"bidirectional": "concat"}])
+def test_what_torch_cannot_truncate_is_unsupported(changes: dict[str, Any]) -> None:
+    session = Torch().open(Settings(dtype="float64"), CELLS)
+    spec = replace(NetworkSpec("lstm", 3, 5, 4, "each", "mse", window=3), **changes)
+    with pytest.raises(Unsupported, match=r"window.*Use portable"):
+        session.build(spec, *probe_of(spec), "native")

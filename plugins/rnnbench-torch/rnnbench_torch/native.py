@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnbench.cells.composing import compose, norm_shapes
 from rnnbench.cells.network import feature_size, merge, part, sizes_of, split_directions
@@ -29,20 +29,9 @@ from rnnbench_torch.kernel import watch_path
 from rnnbench_torch.layout import NativeCell, to_canonical, to_torch
 from rnnbench_torch.network import place_dropout, tensor
 from rnnbench_torch.ops import TorchOps
+from rnnbench_torch.packing import Packing, packing_of, read_ends
 
 OPS = TorchOps()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Packing:
-    """``batch_sizes`` (T',): sequences that have a step t, on the host; ``restore`` (B,) undoes the sorting;
-    ``length`` is T, of which T' may fall short; ``last`` (B,) the rows of the last valid steps.
-    """
-
-    batch_sizes: Tensor
-    restore: Tensor
-    length: int
-    last: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,19 +134,19 @@ class NativeModel:
                 packing=None,
                 dropout=place_dropout(batch, self._dtype, self._device),
             )
-        order = np.argsort(-batch.lengths, kind="stable")
-        lengths = torch.from_numpy(batch.lengths[order].astype(np.int64))
-        x, batch_sizes = _pack(batch.inputs[order], lengths)
-        y = _pack(batch.targets[order], lengths)[0] if each else torch.from_numpy(batch.targets[order])
-        restore = torch.from_numpy(np.argsort(order)).to(self._device)
-        starts = batch_sizes.cumsum(0) - batch_sizes
-        last = (starts[lengths - 1] + torch.arange(len(lengths))).to(self._device)
+        packing = packing_of(batch.lengths, batch.inputs.shape[1], self._device)
+        y = packing.pack(batch.targets) if each else torch.from_numpy(batch.targets[packing.order])
         return Data(
-            inputs=x.to(device=self._device, dtype=inputs),
+            inputs=packing.pack(batch.inputs).to(device=self._device, dtype=inputs),
             targets=y.to(device=self._device, dtype=targets),
-            states=self._initial(batch.state, order),
-            packing=Packing(batch_sizes, restore, batch.inputs.shape[1], last),
-            dropout=self._pack_dropout(batch, order, lengths),
+            states=self._initial(batch.state, packing.order),
+            packing=packing,
+            dropout=None
+            if batch.dropout is None
+            else {
+                name: packing.pack(mask).to(device=self._device, dtype=self._dtype)
+                for name, mask in batch.dropout.items()
+            },
         )
 
     def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
@@ -167,11 +156,7 @@ class NativeModel:
         y = functional.linear(features, self._head_weight, self._head_bias)
         packing = data.packing
         if self._spec.readout == "each":
-            if packing is None:
-                y = y.transpose(0, 1)
-            else:
-                packed = PackedSequence(y, packing.batch_sizes)
-                y, _ = pad_packed_sequence(packed, batch_first=True, total_length=packing.length)
+            y = y.transpose(0, 1) if packing is None else packing.unpack(y)
         if packing is None:
             return y, self._final(finals, None)
         return y.index_select(0, packing.restore), self._final(finals, packing.restore)
@@ -314,31 +299,12 @@ class NativeModel:
         h = finals[-1][0] if len(self._native.states) > 1 else finals[-1]
         features = merge(OPS, self._spec, list(h[-len(self._spec.directions) :]))
         if self._spec.residual and top > 0:
-            x = self._read_last(x, data.packing)
+            x = read_ends(self._spec, split_directions(self._spec, x), data.packing)
         return self._compose(top, features, x, None), finals
-
-    def _read_last(self, x: Tensor, packing: Packing | None) -> Tensor:
-        """Of what the top layer read, what stands beside its last outputs (B,F)."""
-        forward, *backward = split_directions(self._spec, x)
-        if packing is None:
-            return merge(OPS, self._spec, [forward[-1], *(half[0] for half in backward)])
-        last = forward.index_select(0, packing.last)
-        return merge(OPS, self._spec, [last, *(half[: len(packing.last)] for half in backward)])
 
     def _compose(self, layer: int, y: Tensor, x: Tensor, dropout: Mapping[str, Tensor] | None) -> Tensor:
         composed: Tensor = compose(OPS, self._spec, self._norms, layer, y, x, dropout, _layer_norm)
         return composed
-
-    def _pack_dropout(self, batch: Batch, order: np.ndarray, lengths: Tensor) -> dict[str, Tensor] | None:
-        if batch.dropout is None:
-            return None
-        size, steps = batch.inputs.shape[:2]
-        return {
-            name: _pack(np.broadcast_to(mask, (size, steps, mask.shape[2]))[order], lengths)[0].to(
-                device=self._device, dtype=self._dtype
-            )
-            for name, mask in batch.dropout.items()
-        }
 
     def _unroll(self, module: nn.RNNBase, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """All steps; where gradients are truncated, window after window, each from a state without a past."""
@@ -403,9 +369,3 @@ def _projected_step(x: Tensor, before: tuple[Tensor, Tensor], *weights: Tensor) 
 
 def _layer_norm(ops: TorchOps, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     return functional.layer_norm(x, gain.shape, gain, shift, LAYER_NORM_EPSILON)
-
-
-def _pack(values: np.ndarray, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """values (B,T,...), sorted by falling length -> (N,...) and the batch sizes."""
-    packed = pack_padded_sequence(torch.from_numpy(np.array(values)), lengths, batch_first=True)
-    return packed.data, packed.batch_sizes

@@ -114,12 +114,15 @@ def test_reset_before_computed_as_reset_after_is_caught(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("poison", [np.nan, 0.0])
 def test_leaking_padding_is_caught(poison: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rnnbench_torch.native import _pack
+    from rnnbench_torch.packing import Packing, packing_of
 
-    def leak(values: np.ndarray, lengths: Any) -> Any:
-        return _pack(np.where(np.isnan(values), poison, values), 0 * lengths + values.shape[1])
+    def leak(lengths: np.ndarray, length: int, device: Any) -> Packing:
+        return packing_of(np.full_like(lengths, length), length, device)
 
-    monkeypatch.setattr("rnnbench_torch.native._pack", leak)
+    pack = Packing.pack
+    poisoned = lambda self, values: pack(self, np.where(np.isnan(values), poison, values))  # noqa: E731
+    monkeypatch.setattr(Packing, "pack", poisoned)
+    monkeypatch.setattr("rnnbench_torch.native.packing_of", leak)
     assert {"state", "loss", "gradients"} <= failed(worst_of("lstm", lengths=True))
 
 

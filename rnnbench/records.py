@@ -226,7 +226,8 @@ class Flow:
     """How gradients flow through one layer in one direction, of one batch; see ``rnnbench.gradient_flow``.
 
     ``gradient``: ‖∂L/∂s‖ of all states s together, mean over sequences; entry k is k steps back from what the
-    last step starts from. ``hidden``: the same of the state h alone, empty where the cell has no state h.
+    last step starts from, down to what the second step starts from. ``hidden``: the same of the state h
+    alone, empty where the cell has none.
     ``radius_mean``, ``radius_max``: spectral radius of ∂s_t/∂s_{t-1} at sampled steps and sequences.
     ``sigmoids``, ``tanhs``: share of saturated outputs; None where the cell has no such function.
     """

@@ -19,10 +19,8 @@ from rnnbench import plugins
 from rnnbench.cells import rnnbench_cells
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
-NATIVE = {
-    "elman", "elman_linear", "elman_relu", "elman_sigmoid", "elman_hard_sigmoid", "elman_leaky_relu",
-    "elman_gelu", "lstm", "gru", "gru_reset_before",
-}  # fmt: skip
+TABLE = Path(__file__).with_name("unsupported.json")
+"""What ``rnnbench verify`` may call unsupported of these backends; with a dtype, in that one alone."""
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
@@ -153,12 +151,26 @@ def test_environment_says_what_decides_speed(framework: str, answers: dict[str, 
     assert set(answers["environment"]["also imported by Keras"].split(", ")) & others <= {"jax"}
 
 
-def test_layers_of_keras_are_offered_and_nothing_else() -> None:
-    for backend in rnnbench_keras.BACKENDS:
-        assert {
-            name for name, cell in CELLS.items() if backend.implementations(cell) == ("native",)
-        } == NATIVE
-        assert {backend.implementations(cell) for cell in CELLS.values()} == {("native",), ()}
+def test_what_is_not_offered_stands_in_the_table() -> None:
+    listed = {
+        (backend, cell, row["implementation"])
+        for row in json.loads(TABLE.read_text())
+        if "dtype" not in row
+        for backend in row["backends"]
+        for cell in CELLS
+        if cell not in row.get("all but", ())
+    }
+    asked = ("native", "portable", "compiled", "scan")
+    missing = {
+        (backend.name, name, implementation)
+        for backend in rnnbench_keras.BACKENDS
+        for name, cell in CELLS.items()
+        for implementation in asked
+        if implementation not in backend.implementations(cell)
+    }
+    assert missing == listed
+    offered = {("keras-jax", name, "native") for name in CELLS} - listed
+    assert len(offered) == 10
 
 
 def test_subclass_with_another_step_is_not_taken_for_its_parent() -> None:

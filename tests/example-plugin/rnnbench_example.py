@@ -15,8 +15,8 @@ import numpy as np
 
 from rnnbench.cells.gates import gated_shapes, linear
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
-from rnnbench.cells.penalty import penalty
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.penalty import penalty
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import (
     Backend,
@@ -97,8 +97,12 @@ class ToyNetwork:
     def put(self, batch: Batch) -> Batch:
         """Time first, and in the network's dtype: all that should not be timed."""
         data = time_major(self._spec, batch)
-        state = None if data.state is None else {k: self._cast(v) for k, v in data.state.items()}
-        return replace(data, inputs=self._cast(data.inputs), targets=self._cast(data.targets), state=state)
+        state, dropout = (
+            None if given is None else {name: self._cast(value) for name, value in given.items()}
+            for given in (data.state, data.dropout)
+        )
+        inputs, targets = self._cast(data.inputs), self._cast(data.targets)
+        return replace(data, inputs=inputs, targets=targets, state=state, dropout=dropout)
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
         """Outputs, batch first, and final states."""

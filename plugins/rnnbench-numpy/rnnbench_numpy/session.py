@@ -68,11 +68,11 @@ class NumpySession:
         cell = self._cells[spec.cell]
         if implementation == "portable":
             return PortableNetwork(cell, spec, parameters, training, self._dtype)
-        if spec.window is not None:
-            raise Unsupported("gradients derived by hand flow back over all steps (window); use portable.")
         if implementation == "scan":
             check_affine(cell)
             return PortableNetwork(cell, spec, parameters, training, self._dtype, scan=True)
+        if spec.window is not None:
+            raise Unsupported("gradients derived by hand flow back over all steps (window); use portable.")
         kernel = kernel_of(cell)
         if kernel is None:
             raise Unsupported(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from typing import Any
 
@@ -102,7 +103,8 @@ def test_arrays_are_views_that_nobody_writes_to() -> None:
         np.complex128([1j]), {1: "x"}, {"__array__": ["float32", [1]]}, [lambda: 0],
         np.datetime64("2020-01-01"),
     ],
-    ids=lambda value: repr(value)[:30],
+    # without addresses: tests side by side must have the same names
+    ids=lambda value: re.sub(r" at 0x\w+", "", repr(value))[:30],
 )  # fmt: skip
 def test_other_types_are_refused(value: object) -> None:
     with pytest.raises(TypeError, match="cannot send"):

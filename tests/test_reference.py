@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from rnnbench.reference import (
 from rnnbench.testing import (
     OPTIMIZER_TRAINING,
     conformance_specs,
+    covering_specs,
     long_range_parity_of,
     optimizer_parity_of,
     parity_of,
@@ -319,6 +321,18 @@ def test_the_kit_asks_for_every_structure_once() -> None:
     assert {s.readout for s in specs if s.vocab} == {"last", "each"}
 
 
+def test_of_the_few_every_two_choices_meet_in_one() -> None:
+    def choices(spec: NetworkSpec) -> tuple[Any, ...]:
+        return spec.layers, spec.bidirectional, spec.lengths, spec.readout
+
+    every, few = ([s for s in specs(LSTM()) if not s.vocab] for specs in (conformance_specs, covering_specs))
+    assert len(few) == 6
+    for a, b in combinations(range(4), 2):
+        assert {(choices(s)[a], choices(s)[b]) for s in few} == {
+            (choices(s)[a], choices(s)[b]) for s in every
+        }
+
+
 def test_the_kit_builds_with_the_probes_own_training() -> None:
     seen: list[Any] = []
 
@@ -353,6 +367,11 @@ class AdamNetwork(ReferenceNetwork):
 
     def train_step(self, batch: Batch) -> float:
         loss, gradients = self.gradients(batch)
+        fixed = self._cell.fixed if isinstance(self._cell, FixedCell) else ()
+        for n, W in self._parameters.items():
+            leaf = n.rsplit(".", 1)[-1]
+            if leaf.startswith("W") and (leaf not in fixed or n == "head.W"):
+                gradients[n] = gradients[n] + self.training.l2 * W
         self.number += 1
         if self.number == 1:
             self.m = {n: 0 * g for n, g in gradients.items()}

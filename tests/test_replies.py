@@ -114,7 +114,7 @@ def test_a_message_that_is_not_whole_kills_its_worker_in_bounded_time(
         {"build_s": 1e-4, "path": "loop", "parameters": 7},
         {"host_peak_bytes": 0, "device_peak_bytes": None},
         {"losses": [1.0, math.nan], "score": math.inf, "finite": False},
-        {"outputs": np.zeros(3), "unknown": object()},
+        {"outputs": np.zeros(3), "unknown": Ellipsis},
     ],
     ids=repr,
 )

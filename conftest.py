@@ -1,0 +1,16 @@
+"""Tests side by side (pytest -n): each process keeps to a core of its own, and so do the workers it starts.
+
+A worker takes the last core that it may use; two tests that measure would otherwise share one.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def pytest_configure() -> None:
+    """Before anything is imported that counts cores."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if number and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(number) % len(cores)]})

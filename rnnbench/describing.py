@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rnnbench.cells.network import feature_size, parameter_shapes, sizes_of, state_shapes
+from rnnbench.cells.network import decoder_sizes, feature_size, parameter_shapes, sizes_of, state_shapes
 from rnnbench.contracts import Cell, NetworkSpec, Sizes
 from rnnbench.errors import RequestError
-from rnnbench.flops import step_flops
+from rnnbench.flops import DecoderFlops, decoder_flops, step_flops
 
 BYTES = 4
 """Of a float32."""
@@ -39,7 +39,8 @@ class OwnCount:
 class Description:
     """``state_bytes`` of one sequence in float32; ``shapes`` of every canonical parameter.
 
-    ``step_flops``: of the layers, for one time step of one sequence, matrix products alone.
+    ``step_flops``: of the layers, for one time step of one sequence, matrix products alone;
+    ``decoder_flops``: of a decoder, beside them.
     """
 
     cell: str
@@ -50,6 +51,7 @@ class Description:
     shapes: Mapping[str, tuple[int, ...]]
     state_bytes: int
     step_flops: int
+    decoder_flops: DecoderFlops | None
     own_counts: tuple[OwnCount, ...]
 
     @property
@@ -74,6 +76,7 @@ def describe(cell: Cell, spec: NetworkSpec) -> Description:
         shapes=shapes,
         state_bytes=BYTES * sum(math.prod(shape) for shape in states.values()),
         step_flops=_step_flops(cell, spec),
+        decoder_flops=None if spec.decoder is None else decoder_flops(cell, spec, spec.decoder),
         own_counts=_own_counts(cell, spec),
     )
 
@@ -118,9 +121,24 @@ def _parts(cell: Cell, spec: NetworkSpec, shapes: Mapping[str, tuple[int, ...]])
         parts.append(Part(f"{cell.name} layer {layer}{directions}{residual}", output, own))
         if spec.norm != "none":
             parts.append(Part(f"{spec.norm} norm {layer}", output, count(f"layers.{layer}.norm.")))
-    steps = "" if spec.readout == "last" else "T, "
+    parts += _decoder_parts(cell, spec, count)
+    steps = "S, " if spec.decoder else "" if spec.readout == "last" else "T, "
     parts.append(Part("dense head", f"(B, {steps}{spec.output_size})", count("head.")))
     return tuple(parts)
+
+
+def _decoder_parts(cell: Cell, spec: NetworkSpec, count: Callable[[str], int]) -> list[Part]:
+    """S steps of an answer; a context is computed at each of them."""
+    if spec.decoder is None:
+        return []
+    parts = [Part("decoder embedding", f"(B, S, {spec.decoder.embedding})", count("decoder.embed."))]
+    for layer, sizes in enumerate(decoder_sizes(cell, spec)):
+        output = f"(B, S, {cell.output_size(sizes)})"
+        parts.append(Part(f"{cell.name} decoder layer {layer}", output, count(f"decoder.layers.{layer}.")))
+    if spec.decoder.attention != "none":
+        context = f"(B, S, {feature_size(cell, spec)})"
+        parts.append(Part(f"attention {spec.decoder.attention}", context, count("decoder.attention.")))
+    return parts
 
 
 SECOND_BIAS = "a second bias for each gate, which rnnbench keeps at zero and frozen"
@@ -141,6 +159,8 @@ OWN_BIASES: Mapping[str, Mapping[str, tuple[int, str]]] = {
 
 
 def _own_counts(cell: Cell, spec: NetworkSpec) -> tuple[OwnCount, ...]:
+    if spec.decoder is not None:
+        return ()  # no framework has such a module
     ours = sum(
         math.prod(shape)
         for layer in range(spec.layers)

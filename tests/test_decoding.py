@@ -13,6 +13,7 @@ from rnnbench.cells.attending import attend, attention_shapes, prepare
 from rnnbench.cells.decoding import Target, target_of
 from rnnbench.cells.network import network_outputs, parameter_shapes
 from rnnbench.contracts import Attention, Batch, Cell, DecoderSpec, NetworkSpec, Settings, TrainingSpec
+from rnnbench.describing import describe
 from rnnbench.errors import RequestError, Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.planning.plan import plan
@@ -343,3 +344,23 @@ def test_a_decoder_has_no_native_layers() -> None:
     network = session.build(spec, parameters, TrainingSpec(), "portable")
     with pytest.raises(Unsupported, match="whole source"):
         network.put_steps(probe_batch(CELLS["lstm"], spec, 7, 4))
+
+
+def test_describe_counts_the_decoder() -> None:
+    """In closed form, I=64, H=128, both directions concatenated, 10 classes."""
+    spec = NetworkSpec(
+        "gru", 64, 128, 10, "each", "cross_entropy", 1, "concat", decoder=DecoderSpec(32, "luong_general")
+    )
+    described = describe(CELLS["gru"], spec)
+    assert {part.name: part.parameters for part in described.parts} == {
+        "gru layer 0, both directions, concat": 2 * 74_240,
+        "decoder embedding": 11 * 32,
+        "gru decoder layer 0": 3 * (32 * 128 + 128 * 128 + 128) + 128,
+        "attention luong_general": 256 * 128 + 384 * 128,
+        "dense head": 1290,
+    }
+    assert described.decoder_flops is not None
+    assert described.decoder_flops.source == 2 * 256 * 128
+    assert described.own_counts == ()
+    with pytest.raises(RequestError, match="luong_dot multiplies"):
+        describe(CELLS["gru"], replace(spec, decoder=DecoderSpec(32, "luong_dot")))

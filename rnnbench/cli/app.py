@@ -275,6 +275,16 @@ class Read(StrEnum):
     each = "each"
 
 
+class Attended(StrEnum):
+    """Attention of a decoder."""
+
+    none = "none"
+    bahdanau = "bahdanau"
+    luong_dot = "luong_dot"
+    luong_general = "luong_general"
+    luong_concat = "luong_concat"
+
+
 @app.command()
 def describe(
     cell: Annotated[str, typer.Argument(metavar="CELL", help="See rnnbench list cells.")],
@@ -289,6 +299,9 @@ def describe(
         typer.Option("--projection", min=1, help="Projected output features, where a cell has them."),
     ] = None,
     readout: Annotated[Read, typer.Option("--readout", help="The last valid step, or each.")] = Read.last,
+    attention: Annotated[
+        Attended | None, typer.Option("--attention", help="With a decoder, and what it attends with.")
+    ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -305,6 +318,7 @@ def describe(
         bidirectional=bidirectional.value,
         projection=projection,
         readout=readout.value,
+        attention=None if attention is None else attention.value,
         plugin_files=plugin or [],
         json=json,
     )

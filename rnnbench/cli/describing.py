@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.measuring import discover_plugins
-from rnnbench.contracts import Merge, NetworkSpec, Readout
+from rnnbench.contracts import Attention, DecoderSpec, Merge, NetworkSpec, Readout
 from rnnbench.describing import Description, describe
 from rnnbench.errors import RequestError, nearest
 from rnnbench.offers import Offers, offers_of
@@ -27,6 +27,7 @@ def describe_cell(
     bidirectional: Merge,
     projection: int | None,
     readout: Readout,
+    attention: Attention | None,
     plugin_files: Sequence[Path],
     json: bool,
 ) -> None:
@@ -39,15 +40,19 @@ def describe_cell(
         input_size=features,
         hidden=hidden,
         output_size=output,
-        readout=readout,
+        readout=readout if attention is None else "each",
         loss="cross_entropy",
         layers=layers,
         bidirectional=bidirectional,
         vocab=vocab,
         projection=projection,
+        decoder=None if attention is None else DecoderSpec(features, attention),
     )
     described = describe(plugins.cells[name], spec)
     backends = _backends(offers_of(plugins), name)
+    if attention is not None:
+        # a decoder is run by nothing else
+        backends = {backend: ["portable"] for backend, names in backends.items() if "portable" in names}
     if json:
         fields = {**asdict(described), "parameters": described.parameters, "backends": backends}
         print(to_json(fields).decode())
@@ -74,6 +79,13 @@ def _show(described: Description, backends: dict[str, list[str]]) -> None:
         f"gates {', '.join(described.gates)}; one sequence: state {described.state_bytes:,} bytes "
         f"in float32, {described.step_flops:,} FLOPs of matrix products per time step",
     )
+    if described.decoder_flops is not None:
+        more = described.decoder_flops
+        say(
+            console,
+            f"decoder: {more.target:,} FLOPs for each step of the answer, {more.source:,} for each of the "
+            f"source, {more.pair:,} for each pair of both",
+        )
     rows = [(part.name, part.output, f"{part.parameters:,}") for part in described.parts]
     rows.append(("total", "", f"{described.parameters:,}"))
     console.print(tabulate(("layer", "output", "parameters"), rows, right=("parameters",)))

@@ -150,7 +150,7 @@ def test_what_runs_is_said_and_other_cells_are_refused(sessions: Any, backend: s
     network = session.build(DENSE, probe_parameters(CELLS["mingru"], DENSE), PROBE_TRAINING, "scan")
     words = {
         "numpy": "affine states one after the other, in place",
-        "torch": "affine scan in chunks of √T steps (a loop in place from 2048 numbers a step)",
+        "torch": "affine scan in chunks of √T steps (a loop in place from 4096 numbers a step)",
         "jax": "lax.associative_scan, custom VJP",
         "tensorflow": "affine scan in chunks of √T steps, unrolled graph",
     }

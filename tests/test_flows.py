@@ -19,6 +19,7 @@ from rnnbench.gradient_flow import closed_form, measure_flow
 from rnnbench.records import Case, Flow, GradientFlow
 from rnnbench.reference import probe_batch
 from rnnbench.report import flows
+from rnnbench.report.drawing import draw_curves
 from rnnbench.report.figures import figures
 from rnnbench.report.page import render
 from rnnbench.report.panels import Curve
@@ -68,11 +69,10 @@ def results_of(*networks: tuple[Case, GradientFlow]) -> RunResults:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Curve]]:
     """Title of a panel -> its curves."""
     found: dict[str, list[Curve]] = {}
-    draw = flows.draw_curves
 
     def keep(name: str, title: str, alt: str, curves: Any, x: Any, y: Any) -> Any:
         found[title] = list(curves)
-        return draw(name, title, alt, curves, x, y)
+        return draw_curves(name, title, alt, curves, x, y)
 
     monkeypatch.setattr(flows, "draw_curves", keep)
     return found

@@ -30,13 +30,18 @@ def network(sessions, cells):
 
 
 def test_adam_with_clipping_is_the_arithmetic_of_rnnbench(sessions, cells):
-    training = TrainingSpec("adam", lr=0.03, clip=0.05)
+    training = TrainingSpec("adam", lr=0.03, clip=0.05, l2=0.02)
     parameters = probe_parameters(cells["elman"], SPEC)
     network = sessions["float64"].build(SPEC, parameters, training, "native")
     ops, slots = NumpyOps(), start_slots(NumpyOps(), training, parameters)
     for step in (1, 2, 3):
-        data = network.put(probe_batch(cells["elman"], SPEC, 6, 4, seed=step))
+        batch = probe_batch(cells["elman"], SPEC, 6, 4, seed=step)
+        data = network.put(batch)
         loss, gradients = network.fetch(network.gradients(data))
+        wanted = reference_answers(cells["elman"], SPEC, parameters, batch, steps=0, training=training)
+        assert float(loss) == pytest.approx(wanted.loss, rel=1e-12)
+        for name, value in wanted.gradients.items():
+            np.testing.assert_allclose(gradients[name], value, rtol=0, atol=1e-12, err_msg=name)
         assert global_norm(ops, gradients) > training.clip
         parameters, slots = update(ops, training, parameters, gradients, slots, float(step))
         assert float(network.train_step(data)) == pytest.approx(float(loss), rel=1e-12)
@@ -52,9 +57,10 @@ def test_float32_stays_float32_where_x64_is_on(sessions, cells):
         parameters = probe_parameters(cells["gru"], spec)
         network = sessions["float32"].build(spec, parameters, training, implementation)
         data = network.put(probe_batch(cells["gru"], spec, 6, 4))
-        for jitted, first in ((network._forward, network._trained[0]), (network._step, network._trained)):
+        calls = ((network._forward, network._trained[0], *data[:1]), (network._step, network._trained, *data))
+        for jitted, *given in calls:
             # Python numbers are weakly typed scalars of float64; an array would be an upcast
-            assert "xf64>" not in jitted.lower(first, data).as_text(), implementation
+            assert "xf64>" not in jitted.lower(*given).as_text(), implementation
         assert {value.dtype for value in jax.tree.leaves(network.gradients(data))} == {np.dtype("float32")}
 
 

@@ -17,7 +17,7 @@ from rnnbench.cells.lstm import LSTM
 from rnnbench.contracts import Network, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import probe_batch, probe_parameters
+from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 from rnnbench.testing import parity_of
 from rnnbench.training import start_slots, update
 
@@ -106,14 +106,19 @@ def test_no_state_is_a_state_of_zeros(implementation: str) -> None:
 @BOTH
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_training_is_the_defined_arithmetic(implementation: str, optimizer: str) -> None:
-    training = TrainingSpec(optimizer, 0.05, clip=0.1)  # type: ignore[arg-type]
+    training = TrainingSpec(optimizer, 0.05, clip=0.1, l2=0.02)  # type: ignore[arg-type]
     network = build(implementation, training=training, dtype="float64")
-    data = network.put(probe_batch(LSTM(), SPEC, 6, 3))
+    batch = probe_batch(LSTM(), SPEC, 6, 3)
+    data = network.put(batch)
     ops = NumpyOps()
     parameters = network.parameters()
     slots = start_slots(ops, training, parameters)
     for step in (1.0, 2.0, 3.0):
-        _, gradients = network.gradients(data)
+        loss, gradients = network.gradients(data)
+        wanted = reference_answers(LSTM(), SPEC, parameters, batch, steps=0, training=training)
+        assert float(loss) == pytest.approx(wanted.loss, rel=1e-12)
+        for name, value in wanted.gradients.items():
+            np.testing.assert_allclose(gradients[name], value, atol=1e-12)
         parameters, slots = update(ops, training, parameters, gradients, slots, np.float64(step))
         network.train_step(data)
     for name, value in network.parameters().items():

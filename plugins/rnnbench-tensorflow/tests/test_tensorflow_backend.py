@@ -16,7 +16,7 @@ from rnnbench.cells.network import parameter_shapes
 from rnnbench.contracts import NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import probe_batch, probe_parameters
+from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 from rnnbench.testing import MERGES, parity_of, step_parity_of
 from rnnbench.training import start_slots, update
 
@@ -146,12 +146,17 @@ def test_no_state_is_a_zero_state(sessions):
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_updates_are_the_arithmetic_of_training(sessions, optimizer, clip):
     spec = replace(SMALL, cell="gru", vocab=11, lengths=True)
-    training = TrainingSpec(optimizer, lr=0.1, clip=clip)
+    training = TrainingSpec(optimizer, lr=0.1, clip=clip, l2=0.0 if clip is None else 0.02)
     network, expected = network_of(sessions["float64"], spec, training)
-    data = network.put(probe_batch(CELLS["gru"], spec, 5, 4))
+    batch = probe_batch(CELLS["gru"], spec, 5, 4)
+    data = network.put(batch)
     ops, slots = NumpyOps(), start_slots(NumpyOps(), training, expected)
     for step in (1.0, 2.0, 3.0):
         loss, gradients = network.fetch(network.gradients(data))
+        wanted = reference_answers(CELLS["gru"], spec, expected, batch, steps=0, training=training)
+        assert float(loss) == pytest.approx(wanted.loss, rel=1e-12)
+        for name, value in wanted.gradients.items():
+            np.testing.assert_allclose(gradients[name], value, atol=1e-12, err_msg=name)
         expected, slots = update(ops, training, expected, gradients, slots, np.float64(step))
         before = network.fetch(network.train_step(data))
         assert before == pytest.approx(loss, rel=1e-13)

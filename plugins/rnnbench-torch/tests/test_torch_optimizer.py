@@ -11,7 +11,7 @@ from rnnbench_torch import Torch
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Settings, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import probe_batch, probe_parameters
+from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 from rnnbench.training import start_slots, update
 
 pytestmark = pytest.mark.framework
@@ -62,7 +62,7 @@ def test_clipping_is_exact() -> None:
 @pytest.mark.parametrize("lengths", [False, True])
 def test_a_network_trains_by_the_definition(name: str, implementation: str, lengths: bool) -> None:
     """Clipping counts canonical parameters only: a second bias that counted would shrink every step."""
-    training = TrainingSpec("adam", lr=0.01, clip=0.05)
+    training = TrainingSpec("adam", lr=0.01, clip=0.05, l2=0.02)
     session = Torch().open(Settings(dtype="float64"), CELLS)
     cell = CELLS[name]
     spec = NetworkSpec(name, 3, 5, 4, "last", "mse", layers=2, bidirectional="sum", lengths=lengths)
@@ -70,8 +70,13 @@ def test_a_network_trains_by_the_definition(name: str, implementation: str, leng
     network = session.build(spec, expected, training, implementation)
     slots = start_slots(NumpyOps(), training, expected)
     for t in (1, 2, 3):
-        data = network.put(probe_batch(cell, spec, 6, 3, seed=t))
+        batch = probe_batch(cell, spec, 6, 3, seed=t)
+        data = network.put(batch)
         loss, gradients = network.fetch(network.gradients(data))
+        wanted = reference_answers(cell, spec, expected, batch, steps=0, training=training)
+        assert float(loss) == pytest.approx(wanted.loss, rel=1e-12)
+        for key, value in wanted.gradients.items():
+            np.testing.assert_allclose(gradients[key], value, rtol=0, atol=1e-10, err_msg=key)
         expected, slots = update(NumpyOps(), training, expected, gradients, slots, np.float64(t))
         assert float(network.fetch(network.train_step(data))) == pytest.approx(float(loss), rel=1e-12)
         given = network.parameters()

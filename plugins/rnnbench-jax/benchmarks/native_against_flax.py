@@ -98,7 +98,7 @@ def main() -> None:
             rng.standard_normal((given.batch, 10)),
         )
     )
-    flax = flax_calls(spec, parameters, data)
+    flax = flax_calls(spec, parameters, data[0])
     native = {"forward": lambda: network.forward(data), "gradients": lambda: network.gradients(data)}
     np.testing.assert_allclose(native["forward"]()[0], flax["forward"](), atol=2e-6)
     np.testing.assert_allclose(native["gradients"]()[0], flax["gradients"]()[0], rtol=1e-5)

@@ -45,7 +45,7 @@ TIMED: tuple[Measure, ...] = ("stream", "forward", "gradients", "train_step")
 class Train:
     """How a network is trained for its score. ``target``: stop once the metric has reached it.
 
-    ``optimizer`` ridge: nothing is but the readout, by ridge regression with ``penalty`` on ``steps`` batches.
+    ``optimizer`` ridge: only the readout is, by ridge regression with ``penalty`` on ``steps`` batches.
     ``window``: time steps over which gradients flow back, see ``NetworkSpec``; None: all.
     """
 

@@ -136,7 +136,8 @@ budget: 1.5 h
         ("forget_bias: .nan", f"s.yaml:5: axes.forget_bias: nan is not allowed. {BIAS}"),
         ("forget_bias: false", f"s.yaml:5: axes.forget_bias: false is not allowed. {BIAS}"),
         ("dtype: float16", 's.yaml:5: axes.dtype: "float16" is not allowed. Give float32 or float64.'),
-        ("init: 3", "s.yaml:5: axes.init: 3 is not allowed. Give uniform, glorot, orthogonal, identity or zero."),
+        ("init: 3", "s.yaml:5: axes.init: 3 is not allowed. "
+         "Give uniform, glorot, orthogonal, identity or zero."),
         ("device: CUDA", 's.yaml:5: axes.device: "CUDA" is not allowed. '
          "Give auto, all, cpu, or what a backend reports (cuda, cuda:1, ...)."),
         ("lenght: 5", 's.yaml:5: axes.lenght: unknown key. Did you mean "length"?'),

@@ -20,7 +20,6 @@ from rnnbench.cells.normalising import layer_norm
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.contracts import NetworkSpec
 
-
 LayerNorm = Callable[[Ops, Array, Array, Array], Array]
 
 
@@ -60,7 +59,7 @@ def compose(
 
 
 def single_layer(spec: NetworkSpec, layer: int, features: int) -> NetworkSpec:
-    """The structure of one layer by itself, with nothing around it; its input has F=features above layer 0."""
+    """The structure of one layer alone, with nothing around it; above layer 0 its input has F=features."""
     return replace(
         spec,
         layers=1,

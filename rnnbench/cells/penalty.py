@@ -10,7 +10,7 @@ from rnnbench.contracts import Cell, FixedCell, TrainingSpec
 
 
 def is_kernel(name: str) -> bool:
-    """Whether L2 bears on this parameter: on matrices W_x, W_h, ..., head.W; on no bias, embedding or norm."""
+    """Whether L2 bears on this parameter: on matrices W_x, ..., head.W, and on no bias, embedding or norm."""
     return name.rsplit(".", 1)[-1].startswith("W")
 
 

@@ -20,7 +20,9 @@ from rnnbench.cells.ops import Array
 def affine_scan(a: Array, b: Array, start: Array, complex_state: bool) -> Array:
     """See ``rnnbench.cells.ops.Ops``."""
     a, b, start = (_numbers(complex_state, value) for value in (a, b, start))
-    return _parts(complex_state, _states(a, b.at[0].add(a[0] * start)))
+    # a choice is fused into what computes b; to add at step 0 alone would copy all of it
+    first = (jnp.arange(b.shape[0]) == 0).reshape(-1, *(1 for _ in start.shape))
+    return _parts(complex_state, _states(a, b + jnp.where(first, a * start, 0)))
 
 
 def _forward(a: Array, b: Array, start: Array, complex_state: bool) -> tuple[Array, Any]:

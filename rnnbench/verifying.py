@@ -47,9 +47,10 @@ COMPOSED = ("elman", "lstm", "gru")
 def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
     """The hardest structure: two layers, both directions, lengths. ``every``: of ``COMPOSED`` cells all.
 
-    All are {1, 2} layers × {one direction, both} × {with, without lengths}, and what stands between layers,
-    each by itself and all at once. Both merges and both readouts occur: directions are concatenated under one
-    head and summed under the other. One cell, the last of ``COMPOSED``, has the hardest with all of it.
+    All are {1, 2} layers × {one direction, both} × {with, without lengths}, what stands between layers, each
+    by itself and all at once, truncated gradients, and decoders. Both merges and both readouts occur:
+    directions are concatenated under one head and summed under the other. One cell, the last of ``COMPOSED``,
+    has the hardest with all of it.
     """
 
     def spec(layers: int, both: bool, lengths: bool) -> NetworkSpec:
@@ -82,6 +83,8 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
         replace(spec(2, True, True), norm="layer"),
         replace(spec(1, False, True), norm="layer"),
         replace(spec(2, False, False), dropout=0.3),
+        replace(spec(1, False, False), window=3),
+        replace(spec(2, True, True), window=3),
         *decoders(spec(1, False, True)),
     ]
 
@@ -124,6 +127,7 @@ def describe_structure(spec: NetworkSpec) -> str:
     words += ["residual"] if spec.residual else []
     words += [f"{spec.norm} norm"] if spec.norm != "none" else []
     words += [f"dropout {spec.dropout_kind}"] if spec.dropout else []
+    words += [f"window {spec.window}"] if spec.window is not None else []
     words += [f"decoder, attention {spec.decoder.attention}"] if spec.decoder else []
     return ", ".join(words)
 

@@ -73,6 +73,22 @@ def test_embeddings_do_not_count() -> None:
     assert counts[0] - counts[1] == 2 * hidden
 
 
+@pytest.mark.parametrize(
+    ("cell", "inputs", "budget"),
+    [("sru", 32, 3700), ("sru", 64, 14_150), ("lru", 32, 8700), ("lru", 64, 20_000)],
+)
+def test_a_count_that_falls_where_two_sizes_are_equal_is_searched_past_it(
+    cell: str, inputs: int, budget: int
+) -> None:
+    cells, match = discover().cells, Match(budget)
+    spec = NetworkSpec(cell, inputs, 1, 2, "last", "cross_entropy", vocab=50)
+
+    def count(hidden: int) -> int:
+        return count_parameters(cells[cell], replace(spec, hidden=hidden), match)
+
+    assert match_hidden(cells[cell], spec, match) == nearest(count, budget)
+
+
 def test_where_no_size_is_near_enough_the_two_nearest_are_named() -> None:
     said = (
         "s.yaml:7: defaults.match.parameters: no hidden size gives elman of 1 layer 8 parameters, "

@@ -53,6 +53,11 @@ def test_a_curve_for_each_seed_with_the_mean_loss_between_evaluations() -> None:
     assert floor.built == {}, "every network that was built was dropped"
 
 
+def test_of_a_readout_that_is_solved_only_the_losses_before_that_are_kept() -> None:
+    trained = train(FakeFloor(), optimizer="ridge", steps=60, evaluate_every=20)
+    assert len(trained.first_losses) == 20
+
+
 def test_only_the_first_losses_are_kept() -> None:
     trained = train(FakeFloor(), steps=3 * FOLLOW_STEPS, evaluate_every=40)
     assert trained.first_losses == [1 / (1 + step) for step in range(FOLLOW_STEPS)]

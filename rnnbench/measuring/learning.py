@@ -15,13 +15,13 @@ from rnnbench.measuring.grouping import grouped
 from rnnbench.measuring.ledger import Ledger
 from rnnbench.measuring.refusals import Refused, refusing
 from rnnbench.measuring.scoring import (
-    FOLLOW_STEPS,
     Diverged,
     Trained,
     assemble,
     choose_trained,
     first_losses,
     follow,
+    followed_steps,
     score_findings,
     seconds_per_step,
     train_all_seeds,
@@ -204,7 +204,7 @@ def _lead_again(floor: Floor, ledger: Ledger, record: Record, end: float) -> _Le
     """The first losses of a network that an earlier sitting has trained: they are not kept in files."""
     assert record.score is not None
     ledger.note(f"{record.case.key}: its first steps again, for the others to follow")
-    steps = min(FOLLOW_STEPS, record.case.train.steps)
+    steps = followed_steps(record.case.train)
     try:
         losses = first_losses(floor, floor.station(record.case), steps, end)
     except Refused:
@@ -219,7 +219,7 @@ def _training_s(station: Station) -> float:
 
 
 def _following_s(station: Station) -> float:
-    return min(FOLLOW_STEPS, station.case.train.steps) * _step_s(station) * _OVERHEAD
+    return followed_steps(station.case.train) * _step_s(station) * _OVERHEAD
 
 
 def _step_s(station: Station) -> float:

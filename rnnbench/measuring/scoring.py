@@ -17,7 +17,7 @@ import numpy as np
 from rnnbench.contracts import Task, TaskShape
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.stations import Floor, Station
-from rnnbench.records import Curve, Finding, Score
+from rnnbench.records import Curve, Finding, Score, Train
 
 FOLLOW_STEPS = 50
 """The other backends train for so many steps on the first seed."""
@@ -114,7 +114,7 @@ def _train(
             )
             step += len(losses)
             if seed == 0:
-                trained.first_losses.extend(losses[: FOLLOW_STEPS - len(trained.first_losses)])
+                trained.first_losses.extend(losses[: followed_steps(train) - len(trained.first_losses)])
             station.used_s = 0.0
             if train.optimizer == "ridge":
                 floor.ask(station, "solve", id=id, penalty=train.penalty)
@@ -157,6 +157,12 @@ def _steps(
         if time.monotonic() > end:
             break
     return losses
+
+
+def followed_steps(train: Train) -> int:
+    """For how many steps the others follow: a readout that is solved has another loss from then on."""
+    until_solved = train.evaluate_every if train.optimizer == "ridge" else train.steps
+    return min(FOLLOW_STEPS, train.steps, until_solved)
 
 
 def first_losses(floor: Floor, station: Station, steps: int, end: float) -> list[float]:

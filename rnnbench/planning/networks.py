@@ -60,13 +60,16 @@ def match_hidden(cell: Cell, spec: NetworkSpec, match: Match) -> int:
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if count(middle) < match.parameters else (low, middle)
-    near = [hidden for hidden in (low - 1, low) if hidden > 0]
-    hidden = min(near, key=lambda each: abs(count(each) - match.parameters))
+    # a few cells need a matrix less where two sizes are equal, and there the search may step the wrong way
+    sizes = range(max(1, low // 2), low + 2)
+    near = sorted(sizes, key=lambda each: (abs(count(each) - match.parameters), each))[:2]
+    hidden = near[0]
     if abs(count(hidden) - match.parameters) > TOLERANCE * match.parameters:
         layers = f"{spec.layers} layer{'' if spec.layers == 1 else 's'}"
         raise RequestError(
             f"no hidden size gives {spec.cell} of {layers} {match.parameters:,} parameters, {match.words}, "
             f"within {TOLERANCE:.0%}: "
-            f"{' and '.join(f'{count(each):,} with hidden {each}' for each in near)}. Give another number"
+            f"{' and '.join(f'{count(each):,} with hidden {each}' for each in sorted(near))}. "
+            "Give another number"
         )
     return hidden

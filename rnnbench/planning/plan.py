@@ -82,7 +82,8 @@ def plan(
     or a backend left out) both words are read as cpu, which ``Plan.assumed`` says, and a device that is
     named stays for the worker to find or refuse. ``needs_devices`` tells beforehand whether to ask.
 
-    A cell that learns nothing itself is trained by ridge regression, evaluated once, whatever the suite says.
+    A cell that learns nothing itself is trained by ridge regression, whatever the suite says of others, and
+    then evaluated once.
 
     ``offers``: environment -> what it has; every case is planned in each. Without it there is the present
     one, with ``plugins`` and ``devices``. Cells and tasks are always those of ``plugins``.

@@ -313,9 +313,10 @@ class NativeModel:
             return module(x, state)  # type: ignore[no-any-return]
         ys, stop = [], (len(x) - 1) % window + 1
         for start in (0, *range(stop, len(x), window)):
+            if start:  # not behind the last window, whose state may be what is read
+                state = tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
             y, state = module(x[start : start + window if start else stop], state)
             ys.append(y)
-            state = tuple(each.detach() for each in state) if isinstance(state, tuple) else state.detach()
         return torch.cat(ys), state
 
     def _merge(self, y: Tensor) -> Tensor:

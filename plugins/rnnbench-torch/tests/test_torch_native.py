@@ -216,6 +216,14 @@ def probe_of(spec: NetworkSpec) -> tuple[Any, Any]:
     return probe_parameters(CELLS[spec.cell], spec), PROBE_TRAINING
 
 
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm", "lstm_projected"])
+@pytest.mark.parametrize("window", [1, 3, 7, 9])
+def test_truncated_gradients_reach_what_reads_the_last_state(cell: str, window: int) -> None:
+    session = Torch().open(Settings(dtype="float64"), CELLS)
+    spec = NetworkSpec(cell, 3, 5, 4, "last", "mse", layers=2, window=window, projection=2)
+    assert parity_of(session, CELLS[cell], spec, "native", "float64").passed
+
+
 @pytest.mark.parametrize("changes", [{"lengths": True}, {"bidirectional": "concat"}])
 def test_what_torch_cannot_truncate_is_unsupported(changes: dict[str, Any]) -> None:
     session = Torch().open(Settings(dtype="float64"), CELLS)

@@ -404,7 +404,7 @@ def _compile_times(network: Network) -> Mapping[str, float]:
 
 
 def _read_spec(given: Mapping[str, Any]) -> NetworkSpec:
-    decoder = given["decoder"]
+    decoder = given.get("decoder")
     return NetworkSpec(**{**given, "decoder": None if decoder is None else DecoderSpec(**decoder)})
 
 

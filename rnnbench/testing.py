@@ -223,10 +223,10 @@ def remembering_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict
     """The probe's parameters, near those that forget nothing, so that gradients reach far back.
 
     Recurrent kernels near the identity (Le et al. 2015), small inputs, decays (nu_log) near 1, gates "i"
-    shut, and gates "f" and "z" open, or shut where that is what keeps the state. A cell that contracts
+    and "u" shut, and gates "f" and "z" open, or shut where that is what keeps the state. A cell that contracts
     whatever its parameters are still forgets.
     """
-    kept = _held(cell, spec, seed, {"f": 5.0, "z": 5.0, "i": -5.0})
+    kept = _held(cell, spec, seed, {"f": 5.0, "z": 5.0, "i": -5.0, "u": -5.0})
     if _memory(cell, spec, kept) > REMEMBERED:
         return kept
     other = _held(cell, spec, seed, {"f": -5.0, "z": -5.0})

@@ -443,7 +443,7 @@ class TruncatedSession:
 
 
 # they contract whatever the probe's parameters, or have no gradient that could be cut short
-FORGETTING = ("elman_sigmoid", "elman_hard_sigmoid", "elman_gelu", "indrnn", "cornn", "esn")
+FORGETTING = ("elman_sigmoid", "elman_hard_sigmoid", "elman_gelu", "jordan", "indrnn", "cornn", "esn")
 
 
 @pytest.mark.parametrize("name", [name for name in CELLS if name not in FORGETTING])

@@ -222,8 +222,8 @@ def optimizer_parity_of(
 def remembering_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, np.ndarray]:
     """The probe's parameters, near those that forget nothing, so that gradients reach far back.
 
-    Recurrent kernels near the identity (Le et al. 2015), small inputs, decays (nu_log) near 1, gates "i"
-    and "u" shut, and gates "f" and "z" open, or shut where that is what keeps the state. A cell that contracts
+    Recurrent kernels near the identity (Le et al. 2015), small inputs, decays (nu_log) near 1, gates "i" and
+    "u" shut, and gates "f" and "z" open, or shut where that is what keeps the state. A cell that contracts
     whatever its parameters are still forgets.
     """
     kept = _held(cell, spec, seed, {"f": 5.0, "z": 5.0, "i": -5.0, "u": -5.0})

@@ -10,6 +10,8 @@ import os
 
 def pytest_configure() -> None:
     """Before anything is imported that counts cores."""
+    # the width of a table must not depend on who runs the tests
+    os.environ.pop("COLUMNS", None)
     number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if number and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,17 +17,24 @@ from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 I, H, P = 3, 5, 2  # noqa: E741 - the field's names
 
 
-def keras_on_one_thread() -> Any:
-    """Keras on TensorFlow; skips where it is not installed.
+def tensorflow_on_one_thread() -> None:
+    """Before TensorFlow computes for anybody, if it is installed.
 
-    TensorFlow keeps its thread counts once it computes, and its backend's tests may follow in this process.
+    It keeps its thread counts from then on, and its backend's tests may follow in this process.
     """
-    tensorflow = pytest.importorskip("tensorflow")
-    threading = tensorflow.config.threading
+    if find_spec("tensorflow") is None:
+        return
+    threading = importlib.import_module("tensorflow").config.threading
     if threading.get_intra_op_parallelism_threads() != 1:
         threading.set_intra_op_parallelism_threads(1)
     if threading.get_inter_op_parallelism_threads() != 1:
         threading.set_inter_op_parallelism_threads(1)
+
+
+def keras_on_one_thread() -> Any:
+    """Keras on TensorFlow; skips where it is not installed."""
+    pytest.importorskip("tensorflow")
+    tensorflow_on_one_thread()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     keras = pytest.importorskip("keras")
     if keras.backend.backend() != "tensorflow":

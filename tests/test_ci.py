@@ -46,10 +46,11 @@ def rnnbench_implementations():
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    # what is left over is looked for there, and other runs leave theirs elsewhere
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+def project(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    # what is left over is looked for there, and other runs leave theirs elsewhere; sockets need short names
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("t")))
     made = Project((tmp_path / "project").resolve())
     monkeypatch.chdir(made.folder)
     return made

@@ -429,7 +429,7 @@ def test_a_folder_that_becomes_read_only_keeps_what_was_measured(place: Place) -
 
 
 def test_two_runs_never_share_a_folder(place: Place) -> None:
-    words = ("--backend", "toy", "--set", "rounds=1000", *FORWARD)
+    words = ("--backend", "toy", "--set", "rounds=1000", "--set", "processes=100", *FORWARD)
     first = place.start(*words)
     wait_for(lambda: len(place.lines("blocks")) > 3, "nothing was measured", first)
     for resume in (False, True):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import affine_gradients, affine_loop, draw_affine
+from oracles import tensorflow_on_one_thread
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, Session, Settings
@@ -67,6 +68,7 @@ def scanned(backend: str, values: tuple[Any, ...], weights: Any, complex_state: 
 
         gradients, states = jax.jit(jax.grad(weighted, (0, 1, 2), has_aux=True))(*values)
         return states, *gradients
+    tensorflow_on_one_thread()
     import tensorflow as tf
     from rnnbench_tensorflow.ops import TensorflowOps
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -82,5 +83,12 @@ class NumpySession:
 
 
 def _blas() -> dict[str, object] | None:
-    # NumPy's own is the first: whoever else brings one imports NumPy before
-    return next((pool for pool in threadpool_info() if pool["user_api"] == "blas"), None)
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    # SciPy's wheels bring another one, and the order of what is loaded is nobody's promise
+    own = [pool for pool in pools if _is_of_numpy(Path(str(pool["filepath"])))]
+    return next(iter(own or pools), None)
+
+
+def _is_of_numpy(file: Path) -> bool:
+    # numpy.libs/ on Linux and Windows, numpy/.dylibs/ on macOS; a BLAS of the system is in neither
+    return any(folder.name.startswith("numpy") for folder in list(file.parents)[:2])

@@ -215,6 +215,17 @@ def test_an_unknown_blas_is_said_to_be_unlimited(monkeypatch: pytest.MonkeyPatch
     assert "not limited" in session.environment()["blas_threads"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_blas_numpys_own_is_told(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
+    pools = [
+        {"user_api": "blas", "internal_api": "openblas", "version": version, "filepath": f"/env/{file}"}
+        for version, file in (("2.0", "scipy.libs/blas.so"), ("1.0", "numpy.libs/blas.so"))
+    ]
+    session = NumpyBackend().open(Settings(threads=1), CELLS)
+    monkeypatch.setattr(session_module, "threadpool_info", lambda: pools[::order])
+    assert session.versions() == {"numpy": np.__version__, "openblas": "1.0"}
+
+
 def test_an_absent_device_is_named_with_what_is_here() -> None:
     with pytest.raises(Unavailable, match=r'no device "cuda". Here: cpu'):
         NumpyBackend().open(Settings(device="cuda"), CELLS)

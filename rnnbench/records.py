@@ -265,7 +265,6 @@ class Record:
     ``memory`` holds bytes: parameters_bytes, host_peak_bytes, device_peak_bytes. ``flops`` are of one call
     of each timed phase, by the convention of ``rnnbench.flops``. ``steps`` are the time steps of a sequence,
     padding and what the task adds to its length included; None where the case did not come to a worker.
-    ``seconds_used`` is the wall time that the case cost, all in all.
     """
 
     case: Case

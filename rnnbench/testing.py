@@ -1,6 +1,6 @@
 """The conformance kit: what a plugin author runs against a backend or a cell of their own.
 
-Shipped with rnnbench; nothing in rnnbench but ``verify`` imports it.
+Shipped with rnnbench; nothing in rnnbench imports it.
 
     from rnnbench.testing import conformance_specs, long_range_parity_of, optimizer_parity_of, parity_of
 

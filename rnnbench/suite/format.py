@@ -117,7 +117,7 @@ AXES: Mapping[str, Setting] = {
     "length": _whole(1, 1_000_000, "time steps T of a sequence"),
     "cell": _name("recurrent cell; see rnnbench list cells", "the name of a cell"),
     "backend": _name("framework; all that are installed where none is named", "the name of a backend"),
-    "implementation": _name("native where there is one, else portable", "the name of an implementation"),
+    "implementation": _name("the first of the backend where none is named", "the name of an implementation"),
     "hidden": _whole(1, 65_536, "hidden units H of each layer and direction"),
     "layers": _whole(1, 64, "stacked layers"),
     "bidirectional": _bidirectional(),

@@ -26,8 +26,9 @@ from rnnbench.reference import (
 )
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
-PORTABLE = [name for name in FIRST_PARTY if not name.startswith("keras")]
-BACKENDS = [name if name == "numpy" else pytest.param(name, marks=pytest.mark.framework) for name in PORTABLE]
+BACKENDS = [
+    name if name == "numpy" else pytest.param(name, marks=pytest.mark.framework) for name in FIRST_PARTY
+]
 KINDS: tuple[Attention, ...] = ("none", "bahdanau", "luong_dot", "luong_general", "luong_concat")
 
 

@@ -58,7 +58,7 @@ def receive(
 def _limit_reading(connection: Connection) -> None:
     """Its length may have been written over, and reading knows no limit of time of its own.
 
-    A thread that watches the clock would cost more than all else that is done for a reply.
+    The limit is that of each read. A thread that watches the clock costs a tenth of a millisecond to start.
     """
     if os.name == "posix":
         with socket.socket(fileno=os.dup(connection.fileno())) as end:

@@ -245,8 +245,6 @@ class Settings:
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
-    deterministic: bool = False
-    seed: int = 0
 
 
 class Network(Protocol):

@@ -34,9 +34,6 @@ def open_session(settings: Settings, cells: Mapping[str, Cell]) -> JaxSession:
     Unavailable where JAX or the device is not here.
     """
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    if settings.deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     try:
         import jax
     except ImportError as error:

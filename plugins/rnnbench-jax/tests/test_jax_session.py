@@ -64,7 +64,7 @@ from rnnbench.cells.lstm import LSTM
 from rnnbench.contracts import NetworkSpec, Settings
 from rnnbench.testing import parity_of
 from rnnbench_jax import JaxBackend
-session = JaxBackend().open(Settings(deterministic=True), {"lstm": LSTM()})
+session = JaxBackend().open(Settings(), {"lstm": LSTM()})
 spec = NetworkSpec("lstm", 3, 5, 4, "each", "mse", bidirectional="sum", lengths=True)
 passed = [parity_of(session, LSTM(), spec, name, "float32").passed for name in ("native", "portable")]
 print(json.dumps([passed, session.environment()]))
@@ -74,7 +74,6 @@ print(json.dumps([passed, session.environment()]))
     assert environment["x64"] == "false"
     assert environment["compilation cache"] == "false"
     assert environment["matmul precision"] == "highest"
-    assert environment["XLA_FLAGS"] == "--xla_gpu_deterministic_ops=true"
     assert environment["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 
 

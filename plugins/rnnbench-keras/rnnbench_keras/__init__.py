@@ -68,14 +68,8 @@ def import_variables(framework: str, settings: Settings) -> dict[str, str]:
             wanted["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")
         case "jax":
             wanted["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-            if settings.deterministic:
-                flags = os.environ.get("XLA_FLAGS", "")
-                wanted["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
         case "torch":
             wanted["KERAS_TORCH_DEVICE"] = settings.device
-            if settings.deterministic:
-                # of torch's two values the one that cuDNN's layers ask for
-                wanted["CUBLAS_WORKSPACE_CONFIG"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     return wanted
 
 

@@ -43,11 +43,7 @@ def open_framework(name: str, settings: Settings) -> TensorflowFramework:
             f'backend "{name}": TensorFlow already computes in this process. Open it in one of its own.'
         ) from error
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    if settings.deterministic:
-        # random ops refuse to run deterministically without a seed
-        tf.random.set_seed(settings.seed)
-        tf.config.experimental.enable_op_determinism()
-    return TensorflowFramework("CPU:0" if gpu is None else "GPU:0", tuple(present), settings)
+    return TensorflowFramework("CPU:0" if gpu is None else "GPU:0", tuple(present))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,6 @@ class TensorflowFramework:
 
     placement: str
     present: tuple[str, ...]
-    settings: Settings
 
     def devices(self) -> tuple[str, ...]:
         """See Session."""
@@ -77,7 +72,6 @@ class TensorflowFramework:
             "intra_op_threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
             "matmul_precision": "tf32" if tf32 else "highest",
-            "deterministic": str(self.settings.deterministic).lower(),
             "jit_compile": "as Keras resolves auto",
             "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
         }

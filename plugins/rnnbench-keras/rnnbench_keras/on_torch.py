@@ -44,9 +44,6 @@ def open_framework(name: str, settings: Settings) -> TorchFramework:
     # TF32 is off by default for products, and on for cuDNN's recurrent layers
     for part in PRECISIONS:
         _backend(part).fp32_precision = "ieee"
-    torch.use_deterministic_algorithms(settings.deterministic)
-    torch.backends.cudnn.deterministic = settings.deterministic
-    torch.manual_seed(settings.seed)
     return TorchFramework(torch.device(settings.device), present)
 
 
@@ -87,7 +84,6 @@ class TorchFramework:
             "threads": str(torch.get_num_threads()),
             "interop_threads": str(torch.get_num_interop_threads()),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "deterministic": str(torch.are_deterministic_algorithms_enabled()).lower(),
             **{f"{name}.fp32_precision": _backend(name).fp32_precision for name in PRECISIONS},
         }
 

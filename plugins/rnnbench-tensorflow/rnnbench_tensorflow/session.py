@@ -44,10 +44,6 @@ def open_session(settings: Settings, cells: Mapping[str, Cell]) -> TensorflowSes
     _configure(partial(_set_threads, settings.threads), f"{settings.threads} threads")
     _configure(partial(_set_device, device), f'device "{settings.device}"')
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    if settings.deterministic:
-        # random ops refuse to run deterministically without a seed
-        tf.random.set_seed(settings.seed)
-        tf.config.experimental.enable_op_determinism()
     return TensorflowSession(settings, cells, "CPU:0" if device is None else "GPU:0", tuple(present))
 
 
@@ -86,7 +82,6 @@ class TensorflowSession:
             "intra_op_threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
             "matmul_precision": "tf32" if tf32 else "highest",
-            "deterministic": str(self.settings.deterministic).lower(),
             "xla": "in compiled",
             "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
         }

@@ -42,8 +42,6 @@ def open_session(settings: Settings, cells: Mapping[str, Cell]) -> TorchSession:
         )
     _set_threads(settings.threads)
     _set_full_precision()
-    _set_deterministic(settings.deterministic)
-    torch.manual_seed(settings.seed)
     # the first optimiser of a process imports torch's compiler, seconds that belong to the import
     torch.optim.SGD([torch.zeros(1)], lr=1.0)
     return TorchSession(settings, cells)
@@ -95,7 +93,6 @@ class TorchSession:
             "interop_threads": str(torch.get_num_interop_threads()),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "onednn": str(onednn.is_available() and onednn.enabled),
-            "deterministic": str(torch.are_deterministic_algorithms_enabled()),
             **{f"{name}.fp32_precision": _backend(name).fp32_precision for name in PRECISIONS},
         }
         if self._device.type == "cuda":
@@ -167,16 +164,6 @@ def _set_full_precision() -> None:
     # TF32 is off by default for products, and on for cuDNN's recurrent layers
     for name in PRECISIONS:
         _backend(name).fp32_precision = "ieee"
-
-
-def _set_deterministic(deterministic: bool) -> None:
-    if deterministic:
-        # cuBLAS reads it when CUDA starts; of torch's two values the one that cuDNN's layers ask for
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-        # would write NaN into every new tensor: a help in debugging that costs time
-        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 - unknown to mypy
-    torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.deterministic = deterministic
 
 
 def _backend(name: str) -> Any:

@@ -64,7 +64,6 @@ def test_float32_is_float32_everywhere(session: Session) -> None:
     assert set(precisions.values()) == {"ieee"}
     assert "cudnn.rnn.fp32_precision" in precisions
     assert held["threads"] == "1"
-    assert held["deterministic"] == "False"
 
 
 def test_versions_and_devices(session: Session) -> None:
@@ -72,18 +71,6 @@ def test_versions_and_devices(session: Session) -> None:
 
     assert session.versions()["torch"] == torch.__version__
     assert session.devices()[0] == "cpu"
-
-
-def test_deterministic_is_honoured() -> None:
-    import torch
-
-    try:
-        held = Torch().open(Settings(deterministic=True), CELLS).environment()
-        assert held["deterministic"] == "True"
-        assert torch.backends.cudnn.deterministic
-    finally:
-        Torch().open(Settings(), CELLS)
-    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize("implementation", ["native", "portable"])

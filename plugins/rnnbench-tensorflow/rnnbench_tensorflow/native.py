@@ -5,10 +5,10 @@ canonical parameters through the permutation of gates, and a second bias that is
 stays zero.
 """
 
-# rnnbench-keras has a twin of this module and of forms.py, on purpose. Either plugin depending on the other would
-# give whoever installs it backends they did not ask for, in every suite and verification that names none; a third
-# distribution for 150 lines is one more to build and release; and the core knows no framework's layers. Nor are the
-# two the same inside: here TensorFlow's own ops and activations decide the kernel that is timed, there keras.ops do.
+# rnnbench-keras has a twin of this module and of forms.py, on purpose. If one plugin depended on the other,
+# whoever installs it would get backends they did not ask for, in every suite and verification that names none;
+# a third distribution for 150 lines is one more to build and release; the core knows no framework's layers.
+# Nor are the two alike inside: here TensorFlow's own ops decide the kernel that is timed, there keras.ops do.
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rnnbench.errors import RequestError, Unavailable
 from rnnbench.planning.estimating import estimate
-from rnnbench.planning.plan import Plan, Refused, check, needs_devices, plan
+from rnnbench.planning.plan import Plan, Planned, check, needs_devices, plan
 from rnnbench.plugins import BrokenPlugin, Origin, Plugins
 from rnnbench.records import Case, Train
 from rnnbench.suite.loading import load_suite, parse_suite
@@ -216,7 +216,7 @@ def test_an_unnamed_implementation_is_the_preferred_one() -> None:
     assert several.refused[0].reason == "numpy has no mine implementation of gru; it has: native, portable"
 
 
-def one_refused(text: str, of: Plugins, **more: Any) -> Refused:
+def one_refused(text: str, of: Plugins, **more: Any) -> Planned:
     found = planned(text, of=of, **more)
     assert found.cases == ()
     return found.refused[0]

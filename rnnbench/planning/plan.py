@@ -39,8 +39,8 @@ _CASE_DEFAULTS: dict[str, Any] = {
 }
 
 
-class Refused(NamedTuple):
-    """A planned case that will not run, and what its record will say."""
+class Planned(NamedTuple):
+    """A case, and whether it will run; where it will not, what its record will say."""
 
     case: Case
     status: Status
@@ -58,7 +58,7 @@ class Plan:
 
     suite: Suite
     cases: tuple[Case, ...]
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[Planned, ...] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
     lengths: Mapping[tuple[str, int], Row] = field(default_factory=dict)
@@ -103,7 +103,7 @@ def plan(
     check_excluded(suite, rows[0][1])
     check_size(suite, [values for _, values in rows])
     providers = {env: Provider(each, env) for env, each in offers.items()}
-    kept: dict[str, tuple[Row, Refused]] = {}
+    kept: dict[str, tuple[Row, Planned]] = {}
     matching = _Matching(suite, suite.match, tasks, plugins.cells) if suite.match else None
     for row, values in rows:
         for planned in _expand(suite, values, providers, plugins.cells, tasks):
@@ -156,7 +156,7 @@ def check(plan: Plan) -> Plan:
         found = _prepare(plan.suite, plan.tasks, row, task, length)
         if isinstance(found, tuple):
             lost[task, length] = found
-    refused = [Refused(case, *lost[case.task, case.length]) for case in plan.cases if _at(case) in lost]
+    refused = [Planned(case, *lost[case.task, case.length]) for case in plan.cases if _at(case) in lost]
     cases = tuple(case for case in plan.cases if _at(case) not in lost)
     return replace(plan, cases=cases, refused=(*plan.refused, *refused))
 
@@ -187,14 +187,14 @@ class _Matching:
         self._hidden: dict[NetworkSpec, int] = {}
         self.parameters: dict[str, int] = {}
 
-    def fit(self, row: Row, planned: Refused) -> Refused:
+    def fit(self, row: Row, planned: Planned) -> Planned:
         """Raises ``RequestError`` where no size fits; a case whose data is not here is refused."""
         case = planned.case
         if _at(case) not in self._data:
             self._data[_at(case)] = _prepare(self._suite, self._tasks, row, *_at(case))
         data = self._data[_at(case)]
         if isinstance(data, tuple):
-            return Refused(case, *data)
+            return Planned(case, *data)
         cell, spec = self._cells[case.cell], network_spec(case, data.shape)
         if spec not in self._hidden:
             try:
@@ -248,7 +248,7 @@ def _expand(
     providers: Mapping[str, Provider],
     cells: Mapping[str, Cell],
     tasks: Mapping[str, Task],
-) -> Iterator[Refused]:
+) -> Iterator[Planned]:
     for combination in product(*(values[axis] for axis in _PLAIN)):
         plain: dict[str, Any] = dict(zip(_PLAIN, combination, strict=True))
         sequences = decodes(tasks[plain["task"]])
@@ -274,11 +274,11 @@ def _expand(
                     measure=suite.measure,
                 )
                 if it.status == "ok" and "stream" in case.measure and case.bidirectional != "none":
-                    yield Refused(case, "unsupported", NO_STREAM)
+                    yield Planned(case, "unsupported", NO_STREAM)
                 elif it.status == "ok" and "stream" in case.measure and sequences:
-                    yield Refused(case, "unsupported", NO_STREAM_OF_SEQUENCES)
+                    yield Planned(case, "unsupported", NO_STREAM_OF_SEQUENCES)
                 else:
-                    yield Refused(case, it.status, it.reason)
+                    yield Planned(case, it.status, it.reason)
 
 
 def _provided(

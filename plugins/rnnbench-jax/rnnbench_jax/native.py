@@ -20,7 +20,7 @@ from rnnbench.errors import Unsupported
 from rnnbench_jax.recurrences import Gates, Recurrence, State, recurrence_of
 
 
-def scan_layer(
+def native_layer(
     ops: Ops, cell: Cell, p: Arrays, x: Array, mask: Array | None, state: Arrays
 ) -> tuple[Array, dict[str, Array]]:
     """What ``rnnbench.cells.network.unroll`` computes. Raises Unsupported for a foreign cell."""

@@ -122,7 +122,7 @@ class JaxSession:
     ) -> JaxNetwork:
         """See Session. Raises Unsupported for an unknown implementation or a cell without a native form."""
         from rnnbench_jax.cudnn import cudnn_stack, cudnn_takes
-        from rnnbench_jax.native import scan_layer
+        from rnnbench_jax.native import native_layer
         from rnnbench_jax.network import JaxNetwork
         from rnnbench_jax.recurrences import recurrence_of
 
@@ -145,7 +145,7 @@ class JaxSession:
             raise Unsupported(f"jax has no native form of cell {cell.name}; use portable")
         if cudnn_takes(cell, spec, self.settings.device.lower(), dtype):
             return make(stack=cudnn_stack, path="cuDNN")
-        return make(stack=partial(stack_layers, layer=scan_layer), path="lax.scan, custom VJP")
+        return make(stack=partial(stack_layers, layer=native_layer), path="lax.scan, custom VJP")
 
 
 def _usable_cores() -> int:

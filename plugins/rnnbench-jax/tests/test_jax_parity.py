@@ -85,23 +85,23 @@ def test_a_permuted_gate_is_caught(sessions, cells, monkeypatch):
 
 
 def test_a_dropped_bias_is_caught(sessions, cells, monkeypatch):
-    layer = rnnbench_jax.native.scan_layer
+    layer = rnnbench_jax.native.native_layer
 
     def without_bias(ops, cell, p, x, mask, state):
         return layer(ops, cell, {**p, "b": jnp.zeros_like(p["b"])}, x, mask, state)
 
-    monkeypatch.setattr(rnnbench_jax.native, "scan_layer", without_bias)
+    monkeypatch.setattr(rnnbench_jax.native, "native_layer", without_bias)
     assert caught(sessions, cells, "elman")
 
 
 def test_swapped_h_and_c_are_caught(sessions, cells, monkeypatch):
-    layer = rnnbench_jax.native.scan_layer
+    layer = rnnbench_jax.native.native_layer
 
     def swapped(ops, cell, p, x, mask, state):
         y, last = layer(ops, cell, p, x, mask, {"h": state["c"], "c": state["h"]})
         return y, {"h": last["c"], "c": last["h"]}
 
-    monkeypatch.setattr(rnnbench_jax.native, "scan_layer", swapped)
+    monkeypatch.setattr(rnnbench_jax.native, "native_layer", swapped)
     assert caught(sessions, cells, "lstm")
 
 
@@ -116,12 +116,12 @@ def test_reset_before_for_after_is_caught(sessions, cells, monkeypatch):
 
 
 def test_padding_that_leaks_is_caught(sessions, cells, monkeypatch):
-    layer = rnnbench_jax.native.scan_layer
+    layer = rnnbench_jax.native.native_layer
 
     def leaking(ops, cell, p, x, mask, state):
         return layer(ops, cell, p, x, None, state)
 
-    monkeypatch.setattr(rnnbench_jax.native, "scan_layer", leaking)
+    monkeypatch.setattr(rnnbench_jax.native, "native_layer", leaking)
     assert caught(sessions, cells, "elman", lengths=True)
 
 

@@ -6,7 +6,7 @@ stays zero.
 """
 
 # rnnbench-keras has a twin of this module and of forms.py, on purpose. If one plugin depended on the other,
-# whoever installs it would get backends they did not ask for, in every suite and verification that names none;
+# whoever installs it would get backends they did not ask for, in each suite and verification that names none;
 # a third distribution for 150 lines is one more to build and release; the core knows no framework's layers.
 # Nor are the two alike inside: here TensorFlow's own ops decide the kernel that is timed, there keras.ops do.
 

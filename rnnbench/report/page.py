@@ -5,9 +5,7 @@ A page is about one run, because times of two runs were not measured in turns an
 
 from __future__ import annotations
 
-import math
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from markupsafe import Markup
 
 from rnnbench.errors import RequestError
 from rnnbench.escaping import safe
-from rnnbench.records import STATUSES, Measure, Record, Score
+from rnnbench.records import STATUSES, Measure, Score
 from rnnbench.report.answers import learning, speed, summary
 from rnnbench.report.crossing import crossings
 from rnnbench.report.figures import MATRIX, Figure, figures
@@ -26,13 +24,13 @@ from rnnbench.report.matrix import matrix
 from rnnbench.report.overhead import Overhead, overheads
 from rnnbench.report.published import shapes_beside
 from rnnbench.report.ranking import Ranking, Row, describe, peak_bytes, rank_groups, varying_fields
+from rnnbench.report.trust import evidence
 from rnnbench.report.words import (
     MISSING,
     PHASES,
     bounds,
     counted,
     digits,
-    labels,
     lengths,
     listed,
     seconds,
@@ -71,9 +69,8 @@ def write(results: RunResults, folder: Path) -> Path:
 def render(results: RunResults, drawn: Sequence[Figure]) -> str:
     """The page as HTML. Every name goes through ``safe`` and the template's escaping."""
     groups = rank_groups(results)
-    names = labels([record.case for record in results.records])
     environment = Environment(
-        loader=PackageLoader("rnnbench.report", "."),
+        loader=PackageLoader("rnnbench.report", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -82,7 +79,6 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
     environment.filters["safe_text"] = safe
     return environment.get_template("page.html.j2").render(
         run=results.run,
-        command=safe(shlex.join(results.run.command), 10_000),
         summary=summary(groups),
         cautions=_cautions(results, groups),
         speed=speed(groups),
@@ -99,13 +95,7 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
         overheads=[_overhead(line) for line in overheads(results, groups)],
         published=shapes_beside(results),
         matrix=matrix(groups),
-        troubled=_troubled(results.records, names),
-        findings=_findings(results, names),
-        parity=_parity(results.records, names),
-        machine=[_fact(name, value) for name, value in results.run.machine.items()],
-        environments=[_environment(name, facts) for name, facts in results.run.environments.items()],
-        paths=_paths(results.records, names),
-        problems=[safe(problem, 2_000) for problem in results.problems],
+        **evidence(results),
     )
 
 
@@ -224,82 +214,9 @@ def _baseline(value: float | None, name: str) -> str:
     return "" if value is None else f"{digits(value)} ({safe(name, 60)})"
 
 
-def _troubled(records: Sequence[Record], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Cases that are not ok, those with one status and reason together."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for record in records:
-        if record.status != "ok":
-            found.setdefault((record.status, record.reason), []).append(_named(record, names))
-    order = sorted(found.items(), key=lambda item: (STATUSES.index(item[0][0]), item[0][1]))
-    return [
-        {"status": status.replace("_", " "), "reason": safe(reason, 2_000), "cases": cases}
-        for (status, reason), cases in order
-    ]
-
-
-def _findings(results: RunResults, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for finding in results.run.findings:
-        found.setdefault((finding.word, finding.text), []).append("the whole run")
-    for record in results.records:
-        for finding in record.findings:
-            found.setdefault((finding.word, finding.text), []).append(_named(record, names))
-    return [
-        {"word": safe(word, 40), "text": safe(text, 2_000), "cases": cases}
-        for (word, text), cases in found.items()
-    ]
-
-
-def _parity(records: Sequence[Record], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The worst quantity of each implementation of a cell."""
-    worst: dict[tuple[str, str, str], tuple[float, str]] = {}
-    for record in records:
-        if record.parity is None:
-            continue
-        place = (names[record.case.key], safe(record.case.cell, 60), safe(record.parity.dtype, 20))
-        for quantity, error in record.parity.worst.items():
-            # NaN is the worst of all, and compares with nothing
-            now = (math.inf if math.isnan(error) else error, safe(quantity, 120))
-            worst[place] = max(worst.get(place, now), now)
-    return [
-        {"place": place, "error": digits(error), "quantity": quantity, "passed": error <= 1.0}
-        for place, (error, quantity) in sorted(worst.items())
-    ]
-
-
 def _common(results: RunResults) -> str:
     """What all cases share, in words."""
     if not results.records:
         return ""
     varying = varying_fields([record.case for record in results.records])
     return describe(results.records[0].case, [name for name in COMMON if name not in varying])
-
-
-def _environment(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": safe(name, 60),
-        "devices": listed([safe(device, 60) for device in facts.get("devices", ())]),
-        "versions": _pairs(facts.get("versions", {})),
-        "settings": _pairs(facts.get("settings", {})),
-    }
-
-
-def _paths(records: Sequence[Record], names: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """(implementation, cell, kernel path really taken)."""
-    found = {(names[r.case.key], safe(r.case.cell, 60), safe(r.path, 200)) for r in records if r.path}
-    return sorted(found)
-
-
-def _pairs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(safe(name, 80), safe(value, 200)) for name, value in facts.items()]
-
-
-def _fact(name: str, value: Any) -> tuple[str, str]:
-    if name.endswith("_bytes") and isinstance(value, int | float):
-        return safe(name.removesuffix("_bytes"), 80), size(value)
-    return safe(name, 80), safe(f"{value:g}" if isinstance(value, float) else value, 400)
-
-
-def _named(record: Record, names: Mapping[str, str]) -> str:
-    case = record.case
-    return f"{safe(case.task, 60)} · T {case.length} · {safe(case.cell, 60)} · {names[case.key]}"

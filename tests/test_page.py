@@ -193,7 +193,7 @@ def test_figures_answer_their_questions_and_say_it_in_words(drawn: tuple[Figure,
     for figure in drawn:
         for panel in figure.panels:
             assert len(panel.alt) > 40
-            assert panel.png.startswith(b"\x89PNG")
+            assert panel.saved("png").startswith(b"\x89PNG")
             root = ElementTree.fromstring(inline(panel))
             assert (root.get("role"), root.get("aria-label")) == ("img", panel.alt)
             assert "1b1f24" not in inline(panel)  # its ink is the page's

@@ -37,8 +37,9 @@ def draw_curves(name: str, title: str, alt: str, curves: Sequence[Curve], x: Axi
             style = curve.style
             if curve.low:
                 axes.fill_between(curve.x, curve.low, curve.high, color=style.colour, alpha=0.16, lw=0)
-            (line,) = axes.plot(curve.x, curve.y, color=style.colour, ls=style.dash, lw=1.6, clip_on=False)
-            if len(curve.x) <= 12:
+            (line,) = axes.plot(curve.x, curve.y, color=style.colour, ls=style.dash, clip_on=False)
+            line.set(lw=0.7 if curve.thin else 1.6)
+            if len(curve.x) <= 12 and not curve.thin:
                 line.set(marker=style.marker, markersize=4.5)
         scale(axes, x, y)
         label_ends(axes, curves)

@@ -58,7 +58,7 @@ def write(results: RunResults, folder: Path) -> Path:
         for figure in drawn:
             for panel in figure.panels:
                 (folder / "figures" / f"{panel.name}.svg").write_bytes(panel.svg)
-                (folder / "figures" / f"{panel.name}.png").write_bytes(panel.png)
+                (folder / "figures" / f"{panel.name}.png").write_bytes(panel.saved("png"))
         page = folder / "report.html"
         page.write_text(render(results, drawn), encoding="utf-8", newline="\n")
     except OSError as error:

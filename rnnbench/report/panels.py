@@ -12,8 +12,8 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ INK, MUTED, GRID = "#1b1f24", "#6b7280", "#d8dde3"
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "rnnbench",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "text.parse_math": False,
     "font.size": 9,
     "axes.edgecolor": GRID,
@@ -39,6 +40,15 @@ SETTINGS: dict[Any, Any] = {
     "axes.unicode_minus": False,
 }
 PANEL_INCHES = (4.0, 2.75)
+LETTER_INCHES = 0.075
+"""Width of a letter of a tick, generously."""
+FileFormat = Literal["svg", "png", "pdf"]
+METADATA: dict[FileFormat, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""Left out, for it changes from day to day."""
 LABEL_GAP = 0.087
 """Least distance of two direct labels, as a fraction of the height of the axes."""
 
@@ -57,7 +67,10 @@ BASELINE = Style(MUTED, "", (0, (2, 2)))
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line with its direct label, "" for none; ``low`` and ``high`` are a band, empty for none. No NaN."""
+    """A line with its direct label, "" for none; ``low`` and ``high`` are a band, empty for none. No NaN.
+
+    ``thin``: a line that was fitted, without markers.
+    """
 
     label: str
     style: Style
@@ -65,6 +78,7 @@ class Curve:
     y: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    thin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +99,11 @@ class Panel:
     title: str
     alt: str
     svg: bytes
-    png: bytes
+    drawn: Figure = field(repr=False, compare=False)
+
+    def saved(self, format: FileFormat) -> bytes:
+        """The panel as a file; equal panels give equal bytes."""
+        return self.svg if format == "svg" else _saved(self.drawn, format)
 
 
 def styles(names: Sequence[str], kinds: Sequence[str] = ()) -> dict[str, Style]:
@@ -134,14 +152,15 @@ def scale(axes: Axes, x: Axis, y: Axis | None) -> None:
             continue
         if spec.log:
             axes.set(**{f"{along}scale": "log"})
-            low, high = axis.get_view_interval()
-            axis.set_major_locator(LogLocator(subs=_log_steps(high / low)))
             axis.set_minor_locator(NullLocator())
             axis.set_minor_formatter(NullFormatter())
         else:
             axis.set_major_locator(MaxNLocator(5))
-        if spec.ticks:
-            axis.set_major_locator(FixedLocator(list(_apart(spec.ticks, spec.log))))
+        if spec.log or spec.ticks:
+            low, high = axis.get_view_interval()
+            ticks = spec.ticks or _log_ticks(low, high)
+            wide = _inches(axes) if along == "x" else math.inf
+            axis.set_major_locator(FixedLocator(_apart(ticks, spec, (low, high), wide)))
         if spec.show:
             axis.set_major_formatter(FuncFormatter(lambda value, _, show=spec.show: show(value)))
         axes.grid(axis="x" if along == "x" and y is None else "y", color=GRID, lw=0.8)
@@ -151,20 +170,34 @@ def scale(axes: Axes, x: Axis, y: Axis | None) -> None:
         axes.text(-0.23, 1.05, y.label, transform=axes.transAxes, fontsize=8.5, color=MUTED)
 
 
-def _log_steps(span: float) -> tuple[float, ...]:
-    if span > 300:
-        return (1.0,)
-    return (1.0, 2.0, 5.0) if span > 3 else (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+def _inches(axes: Axes) -> float:
+    figure = axes.get_figure()
+    assert figure is not None
+    return float(axes.get_position().width * figure.get_figwidth())  # type: ignore[union-attr]
 
 
-def _apart(ticks: Sequence[float], log: bool) -> list[float]:
-    """Ticks that do not run into each other."""
-    place = math.log if log else float
-    span = (place(ticks[-1]) - place(ticks[0])) or 1.0
-    kept = [ticks[0]]
-    for tick in ticks[1:]:
-        if place(tick) - place(kept[-1]) > 0.09 * span:
+def _log_ticks(low: float, high: float) -> Sequence[float]:
+    """Round values between the bounds, at least two."""
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)):
+        found = [tick for tick in LogLocator(subs=steps).tick_values(low, high) if low <= tick <= high]
+        if len(found) > 2:
+            return found
+    return [tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+
+
+def _apart(ticks: Sequence[float], spec: Axis, view: tuple[float, float], inches: float) -> list[float]:
+    """Ticks whose labels do not run into each other along so many inches."""
+    place = math.log if spec.log else float
+    span = (place(view[1]) - place(view[0])) or 1.0
+    kept: list[float] = []
+    end = -math.inf
+    for tick in ticks:
+        letters = len(spec.show(tick) if spec.show else f"{tick:g}")
+        half = max(0.045, (letters + 1.5) * LETTER_INCHES / 2 / inches)
+        at = (place(tick) - place(view[0])) / span
+        if at - half >= end:
             kept.append(tick)
+            end = at + half
     return kept
 
 
@@ -200,8 +233,12 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def rendered(figure: Figure, name: str, title: str, alt: str) -> Panel:
-    """As SVG and PNG, with nothing in them that changes from day to day."""
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
-    return Panel(name, title, alt, svg.getvalue(), png.getvalue())
+    """The panel, with nothing in it that changes from day to day."""
+    return Panel(name, title, alt, _saved(figure, "svg"), figure)
+
+
+def _saved(figure: Figure, format: FileFormat) -> bytes:
+    content = io.BytesIO()
+    with drawing():
+        figure.savefig(content, format=format, dpi=160, metadata=METADATA[format])
+    return content.getvalue()

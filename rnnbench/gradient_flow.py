@@ -17,7 +17,9 @@ from typing import Any
 import autograd.numpy as anp
 import numpy as np
 from autograd import grad
+from autograd.tracer import getval
 
+from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.network import (
@@ -53,23 +55,24 @@ class _Visit:
     u: Arrays
     states: Mapping[str, np.ndarray]
     mask: np.ndarray
+    counted: _Counting
 
 
 def measure_flow(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch) -> tuple[Flow, ...]:
     """Of one batch, for every layer and direction. What overflows is infinite or NaN.
 
-    Raises ``Unsupported`` for a network with a decoder.
+    Raises ``Unsupported`` for a network with a decoder, and for one whose cell passes no state on.
     """
+    check_recurrent(cell, "gradient_flow")
     if spec.decoder is not None:
         raise Unsupported("gradient_flow: of a network with a decoder it is not defined here; leave it out")
     data = time_major(spec, batch)
     values = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        gradients = _state_gradients(cell, spec, values, data)
-        visits, shares = _watch(cell, spec, values, data)
+        gradients, visits = _watch(cell, spec, values, data)
         return tuple(
-            _flow(cell, prefix, part(gradients, prefix), visit, share)
-            for prefix, visit, share in zip(_prefixes(spec), visits, shares, strict=True)
+            _flow(cell, prefix, part(gradients, prefix), visit)
+            for prefix, visit in zip(_prefixes(spec), visits, strict=True)
         )
 
 
@@ -119,69 +122,84 @@ def _prefixes(spec: NetworkSpec) -> list[str]:
     return [f"layers.{layer}.{direction}." for layer in range(spec.layers) for direction in spec.directions]
 
 
-def _outputs(cell: Cell, spec: NetworkSpec, values: Arrays, data: Batch, ops: Ops, layer: Any) -> Any:
+def _watch(
+    cell: Cell, spec: NetworkSpec, values: Arrays, data: Batch
+) -> tuple[dict[str, np.ndarray], list[_Visit]]:
+    """∂L/∂s {"layers.0.forward.h": (T,B,H)}, and every layer and direction as it computes, in their order.
+
+    Entry t is of the state that step t starts from: so much as of a zero that is added to it, what the loss
+    owes to that state through all steps from t on.
+    """
+    ops, visits = NumpyOps(), list[_Visit]()
     # windows are the layer's own affair here, or it would meet its steps piece by piece
     whole = replace(spec, window=None)
-    stack = partial(stack_layers, layer=partial(layer, spec.window))
-    return network_outputs(ops, cell, whole, values, data.inputs, data.lengths, data.state, stack=stack)[0]
-
-
-def _state_gradients(cell: Cell, spec: NetworkSpec, values: Arrays, data: Batch) -> dict[str, np.ndarray]:
-    """∂L/∂s {"layers.0.forward.h": (T,B,H)}: entry t of the state that step t starts from.
-
-    So much as of a zero that is added to it: what the loss owes to that state through all steps from t on.
-    """
+    stack = partial(stack_layers, layer=partial(_unroll, visits, spec.window))
     steps, size = data.inputs.shape[:2]
-    shapes = state_shapes(cell, spec)
-    zeros = {name: np.zeros((steps, size, *shape)) for name, shape in shapes.items()}
+    zeros = {name: np.zeros((steps, size, *shape)) for name, shape in state_shapes(cell, spec).items()}
 
     def loss_of(shifts: Mapping[str, Any]) -> Any:
         named = {
             f"{name.rpartition('.')[0]}.{_SHIFT}{name.rpartition('.')[2]}": it for name, it in shifts.items()
         }
-        outputs = _outputs(cell, spec, {**values, **named}, data, NumpyOps(), _shifted_layer)
-        return network_loss(NumpyOps(), spec, outputs, data.targets, data.lengths)
+        outputs, _ = network_outputs(
+            ops, cell, whole, {**values, **named}, data.inputs, data.lengths, data.state, stack=stack
+        )
+        return network_loss(ops, spec, outputs, data.targets, data.lengths)
 
     gradients: dict[str, np.ndarray] = grad(loss_of)(zeros)
-    return gradients
+    return gradients, visits
 
 
-def _shifted_layer(
-    window: int | None, ops: Ops, cell: Cell, p: Arrays, x: Array, mask: Array | None, state: Arrays
+def _unroll(
+    visits: list[_Visit],
+    window: int | None,
+    ops: Ops,
+    cell: Cell,
+    p: Arrays,
+    x: Array,
+    mask: Array | None,
+    state: Arrays,
 ) -> tuple[Array, dict[str, Array]]:
-    """As ``unroll``, with something added to the state before each step."""
+    """As ``unroll``, with something added to the state before each step; what it sees joins ``visits``."""
     own = {name: value for name, value in p.items() if not name.startswith(_SHIFT)}
-    shifts, inputs = part(p, _SHIFT), cell.project(ops, own, x)
-    if mask is not None:
-        inputs = {**inputs, "mask": mask}
-    ys, steps = [], x.shape[0]
+    valid = np.ones(x.shape[:2], bool) if mask is None else mask[:, :, 0]
+    counting = _Counting(valid)
+    shifts, inputs = part(p, _SHIFT), cell.project(counting, own, x)
+    befores, ys, steps = [], [], x.shape[0]
     for t in range(steps):
         if window is not None and t and (steps - t) % window == 0:
             state = {name: ops.stop_gradient(value) for name, value in state.items()}
         state = {name: value + shifts[name][t] for name, value in state.items()}
-        state, y = masked_step(ops, cell, own, {name: value[t] for name, value in inputs.items()}, state)
+        befores.append({name: getval(value) for name, value in state.items()})
+        counting.valid = valid[t]
+        u = {name: value[t] for name, value in inputs.items()}
+        state, y = masked_step(counting, cell, own, u if mask is None else {**u, "mask": mask[t]}, state)
         ys.append(y)
+    states = {name: np.stack([before[name] for before in befores]) for name in befores[0]}
+    visits.append(
+        _Visit(own, {name: getval(value) for name, value in inputs.items()}, states, valid, counting)
+    )
     return ops.stack(ys, 0), dict(state)
 
 
-class _Recording(NumpyOps):
+class _Counting(NumpyOps):
     """Counts outputs of σ and tanh, and of these the saturated ones; ``valid`` are those that count."""
 
-    def __init__(self) -> None:
-        self.valid: np.ndarray | None = None
+    def __init__(self, valid: np.ndarray) -> None:
+        self.valid = valid
         self.all = {"sigmoid": 0, "tanh": 0}
         self.saturated = {"sigmoid": 0, "tanh": 0}
 
     def sigmoid(self, x: Array) -> Array:
         """See Ops."""
         y = super().sigmoid(x)
-        self._count("sigmoid", np.minimum(y, 1.0 - y))
+        self._count("sigmoid", np.minimum(getval(y), 1.0 - getval(y)))
         return y
 
     def tanh(self, x: Array) -> Array:
         """See Ops."""
         y = super().tanh(x)
-        self._count("tanh", 1.0 - np.abs(y))
+        self._count("tanh", 1.0 - np.abs(getval(y)))
         return y
 
     def share(self, name: str) -> float | None:
@@ -189,47 +207,13 @@ class _Recording(NumpyOps):
         return self.saturated[name] / self.all[name] if self.all[name] else None
 
     def _count(self, name: str, distance: np.ndarray) -> None:
-        if self.valid is None:
-            return
         if distance.shape[: self.valid.ndim] == self.valid.shape:
             distance = distance[self.valid]
         self.all[name] += distance.size
         self.saturated[name] += int((distance < SATURATED).sum())
 
 
-def _watch(
-    cell: Cell, spec: NetworkSpec, values: Arrays, data: Batch
-) -> tuple[list[_Visit], list[_Recording]]:
-    """Every layer and direction as it computes, in their order."""
-    visits: list[_Visit] = []
-    shares: list[_Recording] = []
-
-    def layer(
-        window: int | None, ops: Ops, cell: Cell, p: Arrays, x: Array, mask: Array | None, state: Arrays
-    ) -> tuple[Array, dict[str, Array]]:
-        share = _Recording()
-        valid = np.ones(x.shape[:2], bool) if mask is None else mask[:, :, 0]
-        share.valid = valid
-        inputs = cell.project(share, p, x)
-        befores, ys = [], []
-        for t in range(x.shape[0]):
-            befores.append(state)
-            share.valid = valid[t]
-            u = {name: value[t] for name, value in inputs.items()}
-            state, y = masked_step(share, cell, p, u if mask is None else {**u, "mask": mask[t]}, state)
-            ys.append(y)
-        states = {name: np.stack([before[name] for before in befores]) for name in befores[0]}
-        visits.append(_Visit(p, inputs, states, valid))
-        shares.append(share)
-        return np.stack(ys), dict(state)
-
-    _outputs(cell, spec, values, data, NumpyOps(), layer)
-    return visits, shares
-
-
-def _flow(
-    cell: Cell, prefix: str, gradients: Mapping[str, np.ndarray], visit: _Visit, share: _Recording
-) -> Flow:
+def _flow(cell: Cell, prefix: str, gradients: Mapping[str, np.ndarray], visit: _Visit) -> Flow:
     radii = [_radius(step_jacobian(cell, visit.p, *at)) for at in _sampled(visit)]
     return Flow(
         layer=prefix.removesuffix("."),
@@ -237,8 +221,8 @@ def _flow(
         hidden=_norms([gradients["h"]], visit.mask) if "h" in gradients else (),
         radius_mean=float(np.mean(radii)),
         radius_max=float(np.max(radii)),
-        sigmoids=share.share("sigmoid"),
-        tanhs=share.share("tanh"),
+        sigmoids=visit.counted.share("sigmoid"),
+        tanhs=visit.counted.share("tanh"),
     )
 
 

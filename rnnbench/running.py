@@ -21,10 +21,11 @@ from rnnbench.measuring.conductor import Outcome, conduct
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress, writing
 from rnnbench.measuring.machine import Watch, describe_machine
+from rnnbench.measuring.process import OPEN_LIMIT_S, Worker, WorkerKey, absolute
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
-from rnnbench.measuring.workers import OPEN_LIMIT_S, Worker, WorkerKey, Workers, absolute
+from rnnbench.measuring.workers import Workers
 from rnnbench.offers import Offers, offers_of, read_offers
 from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins

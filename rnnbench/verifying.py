@@ -17,7 +17,8 @@ from rnnbench.contracts import AffineCell, Attention, Cell, DecoderSpec, Merge, 
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.launch import allowed_cores
 from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
-from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.measuring.process import WorkerKey
+from rnnbench.measuring.workers import Workers
 from rnnbench.plugins import Plugins, availability
 from rnnbench.records import Status
 

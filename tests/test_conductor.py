@@ -21,10 +21,10 @@ from rnnbench.measuring.costing import cost_of_pass
 from rnnbench.measuring.environments import Environments, name_workers
 from rnnbench.measuring.findings import of_first_process
 from rnnbench.measuring.launch import Environment
+from rnnbench.measuring.process import WorkerKey
 from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Floor, Protocol, Station
-from rnnbench.measuring.workers import WorkerKey
 from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import Plugins, discover

@@ -20,8 +20,9 @@ from rnnbench.errors import RequestError
 from rnnbench.measuring.environments import Environments, name_workers
 from rnnbench.measuring.interpreters import read_environments
 from rnnbench.measuring.launch import Environment, launch_variables
+from rnnbench.measuring.process import Worker, WorkerKey
 from rnnbench.measuring.refusals import Refused
-from rnnbench.measuring.workers import Worker, WorkerKey, Workers
+from rnnbench.measuring.workers import Workers
 from rnnbench.offers import Offers, offers_of, read_offers
 from rnnbench.planning.plan import Plan, plan
 from rnnbench.plugins import BrokenPlugin
@@ -189,7 +190,7 @@ def test_the_state_of_a_project(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_of_another_rnnbench_is_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnbench.measuring.workers.fingerprint", lambda: "another")
+    monkeypatch.setattr("rnnbench.measuring.process.fingerprint", lambda: "another")
     environment = Environment("old", plugin_files=(TOY,))
     with pytest.raises(Refused) as error:
         ask_offers(environment)

@@ -12,9 +12,10 @@ from test_workers import HERE, PLUGINS
 from rnnbench.contracts import NetworkSpec, Settings
 from rnnbench.measuring import gate as gate_module
 from rnnbench.measuring.gate import Gate, join
+from rnnbench.measuring.process import WorkerKey
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.stations import Floor, Protocol
-from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.measuring.workers import Workers
 from rnnbench.planning.networks import network_spec
 from rnnbench.plugins import Plugins, discover
 from rnnbench.records import Case, Parity

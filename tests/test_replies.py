@@ -17,9 +17,9 @@ import pytest
 
 from rnnbench.measuring import replies
 from rnnbench.measuring.peak import measure_peak
+from rnnbench.measuring.process import Worker
 from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.replies import check_reply, receive
-from rnnbench.measuring.workers import Worker
 
 
 class Process:

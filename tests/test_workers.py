@@ -20,14 +20,15 @@ import psutil
 import pytest
 
 from rnnbench.contracts import Batch, Settings
-from rnnbench.measuring import workers as workers_module
+from rnnbench.measuring import process as process_module
 from rnnbench.measuring.bench import _valid
 from rnnbench.measuring.launch import Environment, allowed_cores, choose_cores
 from rnnbench.measuring.log import Log
 from rnnbench.measuring.memory import HostPeak, resident_bytes
 from rnnbench.measuring.oom import count_oom_kills
+from rnnbench.measuring.process import Worker, WorkerKey
 from rnnbench.measuring.refusals import Refused, WorkerDied, describe_death, refusing
-from rnnbench.measuring.workers import Worker, WorkerKey, Workers
+from rnnbench.measuring.workers import Workers
 
 pytestmark = pytest.mark.slow  # real workers
 
@@ -60,7 +61,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[psutil.Process]]:
         processes.append(psutil.Process(process.pid))
         return process
 
-    monkeypatch.setattr(workers_module.subprocess, "Popen", spawn)
+    monkeypatch.setattr(process_module.subprocess, "Popen", spawn)
     before = logs()
     yield processes
     assert [process for process in processes if process.is_running()] == []
@@ -191,7 +192,7 @@ def test_a_time_limit_kills(started: list[psutil.Process]) -> None:
 def test_a_crash_says_how(
     backend: str, reason: str, started: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers_module, "count_oom_kills", lambda: 3)
+    monkeypatch.setattr(process_module, "count_oom_kills", lambda: 3)
     with Workers(PLUGINS, ()) as workers:
         worker = workers.of(key(backend))
         worker.ask("build", 60, **BUILD)
@@ -206,7 +207,7 @@ def test_memory_ran_out_where_the_kernel_says_so(
     started: list[psutil.Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = iter([3, 4])
-    monkeypatch.setattr(workers_module, "count_oom_kills", lambda: next(counts))
+    monkeypatch.setattr(process_module, "count_oom_kills", lambda: next(counts))
     with Workers(PLUGINS, ()) as workers:
         worker = workers.of(key("killed"))
         worker.ask("build", 60, **BUILD)
@@ -257,7 +258,7 @@ def test_a_worker_that_does_not_connect(
     worker = Worker(key("toy"), environment=interpreter("echo 'bad interpreter'; exit 3"))
     with pytest.raises(WorkerDied, match="ended before it began: bad interpreter"):
         worker.open()
-    monkeypatch.setattr(workers_module, "OPEN_LIMIT_S", 0.1)
+    monkeypatch.setattr(process_module, "OPEN_LIMIT_S", 0.1)
     worker = Worker(key("toy"), environment=interpreter("sleep 60"))
     with pytest.raises(WorkerDied, match="did not start within 0 s") as died:
         worker.open()
@@ -320,7 +321,8 @@ def test_an_interrupted_pass_ends_its_workers(started: list[psutil.Process]) -> 
 PARENT = """
 import sys, time
 from rnnbench.contracts import Settings
-from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.measuring.process import WorkerKey
+from rnnbench.measuring.workers import Workers
 import test_workers as t
 with Workers(t.PLUGINS, ()) as workers:
     worker = workers.of(WorkerKey({backend!r}, Settings()))

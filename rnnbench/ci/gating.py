@@ -14,10 +14,10 @@ from rnnbench.errors import RequestError
 from rnnbench.measuring.budget import Budget
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress
+from rnnbench.measuring.process import STRANGE
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.replication import Replication
 from rnnbench.measuring.stations import Protocol
-from rnnbench.measuring.workers import STRANGE
 from rnnbench.offers import Offer, Offers
 from rnnbench.planning.plan import Plan, check, needs_devices, plan
 from rnnbench.plugins import Plugins, discover

@@ -10,8 +10,9 @@ from rnnbench.doctor.advice import Advice
 from rnnbench.doctor.gpus import Gpu
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.machine import Machine
+from rnnbench.measuring.process import WorkerKey
 from rnnbench.measuring.refusals import Refused
-from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.measuring.workers import Workers
 from rnnbench.plugins import Plugins, availability
 
 _OLD_KERNELS = frozenset(

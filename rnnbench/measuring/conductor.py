@@ -23,11 +23,12 @@ from rnnbench.measuring.grouping import grouped
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.learning import learn
 from rnnbench.measuring.ledger import Ledger, Progress, WriteFailed
+from rnnbench.measuring.process import WorkerKey
 from rnnbench.measuring.refusals import Refused, WorkerDied
 from rnnbench.measuring.replication import Replication, is_settled, siblings
 from rnnbench.measuring.stations import Floor, Protocol, Station, timed_phases, worker_key
 from rnnbench.measuring.turns import Loops, restart_beside, take_turns
-from rnnbench.measuring.workers import WorkerKey, Workers
+from rnnbench.measuring.workers import Workers
 from rnnbench.planning.plan import Plan
 from rnnbench.plugins import Plugins
 from rnnbench.records import Case, Finding

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnbench.errors import RequestError
 from rnnbench.measuring.launch import Environment
-from rnnbench.measuring.workers import WorkerKey
+from rnnbench.measuring.process import WorkerKey
 
 
 class Environments:

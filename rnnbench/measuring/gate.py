@@ -16,8 +16,8 @@ from typing import Any
 
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.contracts import Batch, Cell, NetworkSpec, TaskData
+from rnnbench.measuring.process import Worker
 from rnnbench.measuring.streaming import first_sequence
-from rnnbench.measuring.workers import Worker
 from rnnbench.records import Case, Parity
 from rnnbench.reference import (
     Answers,

@@ -15,11 +15,17 @@ from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from rnnbench.measuring.protocol import Message
+from rnnbench.measuring.refusals import Refused
+from rnnbench.records import STATUSES
+
 _LOOK_EVERY_S = 0.5
 _READ_LIMIT_S = 10.0
 """For a reply that has begun to arrive, which is sent whole. Windows has no such limit."""
 
 _LONGEST_BYTES = 1 << 31
+_IDLE_LEAST_S = 0.05
+"""A shorter wait says nothing about what a process does while it waits."""
 
 _CLOCKED = ("seconds", "median_s", "p50_s", "p99_s")
 """Read on the worker's clock while this side waited, so never more than this side's clock saw."""
@@ -64,6 +70,22 @@ def _limit_reading(connection: Connection) -> None:
         with socket.socket(fileno=os.dup(connection.fileno())) as end:
             limit = struct.pack("ll", int(_READ_LIMIT_S), int(_READ_LIMIT_S % 1 * 1e6))
             end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def split_reply(reply: Message) -> tuple[float, Refused | None, Message]:
+    """The CPU share while it waited, what it refuses, and what it answers.
+
+    Raises ValueError, TypeError, KeyError or ArithmeticError for what is no reply.
+    """
+    idle = reply["idle"]
+    waited_s, cpu_s = float(idle["waited_s"]), float(idle["cpu_s"])
+    share = cpu_s / waited_s if waited_s > _IDLE_LEAST_S else 0.0
+    if "error" not in reply:
+        return share, None, dict(reply["ok"])
+    status, reason, trace = reply["error"], reply["reason"], reply["trace"]
+    if status not in STATUSES or not isinstance(reason, str) or not isinstance(trace, str):
+        raise ValueError(f"it refuses with {status!r:.60}, {reason!r:.60}")
+    return share, Refused(status, reason, trace), {}
 
 
 def check_reply(reply: Mapping[str, Any], elapsed_s: float) -> None:

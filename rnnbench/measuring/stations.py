@@ -9,9 +9,10 @@ from typing import Any
 
 from rnnbench.contracts import Cell, NetworkSpec, Settings, Task
 from rnnbench.measuring.gate import Gate, join
+from rnnbench.measuring.process import Worker, WorkerKey
 from rnnbench.measuring.protocol import Message
 from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
-from rnnbench.measuring.workers import Worker, WorkerKey, Workers
+from rnnbench.measuring.workers import Workers
 from rnnbench.planning.networks import network_spec
 from rnnbench.records import TIMED, Case, Finding, GradientFlow, Measure, Parity, Record, Status
 

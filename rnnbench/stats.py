@@ -9,6 +9,7 @@ reasonable time", ISMM 2013). Times multiply, so all work is done on their logar
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -252,8 +253,11 @@ def trend_p(samples: Samples) -> float:
         values = [rounds[number] for number in sorted(rounds)]
         n = len(values)
         variance += n * (n - 1) * (2 * n + 5) / 18
-        for index, later in enumerate(values):
-            s += sum((later > earlier) - (later < earlier) for earlier in values[:index])
+        earlier: list[float] = []
+        for value in values:
+            # how many of the earlier are less, minus how many are more
+            s += bisect_left(earlier, value) + bisect_right(earlier, value) - len(earlier)
+            insort(earlier, value)
     return min(1.0, 2 * float(ndtr(-max(abs(s) - 1, 0) / math.sqrt(variance)))) if variance else 1.0
 
 

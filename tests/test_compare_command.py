@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 import synthetic
 
 from rnnbench.cli import main
@@ -33,7 +34,9 @@ def put(folder: Path, results: RunResults, *, day: int = 1, suite: str = "long_d
 
 
 def faster(results: RunResults, factor: float) -> RunResults:
-    return replace(results, blocks=tuple(replace(b, seconds=b.seconds * factor) for b in results.blocks))
+    return replace(
+        results, blocks=tuple(structs.replace(b, seconds=b.seconds * factor) for b in results.blocks)
+    )
 
 
 SMALL = synthetic.results(tasks=("copy",), lengths=(20,), backends=("torch", "jax"), troubled=False)
@@ -131,7 +134,9 @@ def test_along_an_axis_of_one_run(here: Path, say: Said) -> None:
 def test_env_needs_no_value_where_the_present_one_was_measured(here: Path, say: Said) -> None:
     old = [replace(record, case=replace(record.case, env="old")) for record in SMALL.records]
     keys = {a.case.key: b.case.key for a, b in zip(SMALL.records, old, strict=True)}
-    blocks = [replace(block, case=keys[block.case], seconds=block.seconds * 0.5) for block in SMALL.blocks]
+    blocks = [
+        structs.replace(block, case=keys[block.case], seconds=block.seconds * 0.5) for block in SMALL.blocks
+    ]
     records = (*SMALL.records, *(replace(record, score=None) for record in old))
     put(here / "both", replace(SMALL, records=records, blocks=(*SMALL.blocks, *blocks)))
     code, out, _ = say("compare", "both", "--by", "env")

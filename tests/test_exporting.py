@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from msgspec import structs
 import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
@@ -262,7 +263,7 @@ def test_what_changed_stands_first_in_a_summary() -> None:
     base = synthetic.results(tasks=("copy",), lengths=(20, 50), troubled=False)
     slower, broken = base.records[5].case.key, base.records[9].case.key
     blocks = [
-        replace(block, seconds=block.seconds * (2 if block.case == slower else 1))
+        structs.replace(block, seconds=block.seconds * (2 if block.case == slower else 1))
         for block in base.blocks
         if block.case != broken
     ]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 import synthetic
 from scipy.stats import t as student
 
@@ -124,7 +125,7 @@ def test_a_process_that_lacks_a_length_gives_no_line() -> None:
     assert each.step.processes == 2
     assert each.step.value == pytest.approx((STEP_S[0] + STEP_S[2]) / 2, rel=1e-9)
     none = tuple(block for block in results.blocks if block.case != key or block.process == 7)
-    other = replace(results.blocks[0], process=7)
+    other = structs.replace(results.blocks[0], process=7)
     assert found(replace(results, blocks=(*none, other))) == ()
     with pytest.raises(ValueError, match="no process"):
         fit_lines({20: {0: {0: 1.0}}, 50: {1: {0: 1.0}}})

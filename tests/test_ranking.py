@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 import synthetic
 
 from rnnbench.records import Curve, Score
@@ -180,7 +181,7 @@ def test_an_interval_too_wide_is_no_difference_seen() -> None:
     results = synthetic.timed({"torch": 1e-5, "jax": 1e-5})
     jax = results.records[1].case.key
     wide = tuple(
-        replace(each, seconds=each.seconds * math.exp(2 + 0.33 * (each.process - 1)))
+        structs.replace(each, seconds=each.seconds * math.exp(2 + 0.33 * (each.process - 1)))
         if each.case == jax
         else each
         for each in results.blocks

@@ -9,16 +9,19 @@ from rnnbench.breakeven import break_even_calls
 from rnnbench.records import TIMED, Case, Measure, Record, Run
 from rnnbench.results.reading import RunResults
 
-Derived = dict[str, float | None]
+Derived = dict[str, float]
 Medians = Mapping[tuple[str, Measure], float]
 """(case key, phase) -> seconds of a call."""
 
 COLUMNS = ("sequences_per_s", "steps_per_s", "flops", "flops_per_s", "peak_share", "break_even_calls")
+DERIVED = tuple(
+    f"{phase}_{name}" for phase in TIMED for name in COLUMNS if (phase, name) != ("stream", "sequences_per_s")
+)
 """Of each timed phase, prefixed with its name; ``stream`` has no sequences."""
 
 
 def derive(results: RunResults, medians: Medians) -> Mapping[str, Derived]:
-    """Case key -> its columns.
+    """Case key -> those of the columns ``DERIVED`` that it has.
 
     ``steps_per_s`` are time steps of all sequences, padding included, and those that the task adds to its
     length. ``peak_share``: FLOP/s ÷ the best matrix product of the same worker. ``break_even_calls``: of
@@ -26,29 +29,21 @@ def derive(results: RunResults, medians: Medians) -> Mapping[str, Derived]:
     it never pays.
     """
     peaks = _peaks(results.run)
+    derived = {
+        record.case.key: {f"{phase}_{name}": value for phase, name, value in _rates(record, medians, peaks)}
+        for record in results.records
+    }
+    compiled = [record for record in results.records if record.case.implementation == "compiled"]
     beside: dict[_Where, list[Record]] = {}
-    for record in results.records:
+    for record in results.records if compiled else ():
         beside.setdefault(_place(record.case), []).append(record)
-    derived = {}
-    for record in results.records:
-        key = record.case.key
-        columns = no_columns()
-        columns.update({f"{phase}_{name}": it for phase, name, it in _rates(key, record, medians, peaks)})
-        if record.case.implementation == "compiled":
-            others = [each for each in beside[_place(record.case)] if each is not record]
-            columns.update(
-                {f"{phase}_break_even_calls": calls for phase, calls in _break_even(record, others, medians)}
-            )
-        derived[key] = columns
+    for record in compiled:
+        others = [each for each in beside[_place(record.case)] if each is not record]
+        for phase, calls in _break_even(record, others, medians):
+            derived[record.case.key][f"{phase}_break_even_calls"] = calls
     return derived
 
 
-def no_columns() -> Derived:
-    """All columns, empty."""
-    return {f"{phase}_{name}": None for phase in TIMED for name in COLUMNS if (phase, name) != _ABSENT}
-
-
-_ABSENT = ("stream", "sequences_per_s")
 _Where = tuple[Any, ...]
 
 
@@ -58,13 +53,13 @@ def _place(case: Case) -> _Where:
 
 
 def _rates(
-    key: str, record: Record, medians: Medians, peaks: Mapping[_Where, float]
+    record: Record, medians: Medians, peaks: Mapping[_Where, float]
 ) -> Iterator[tuple[Measure, str, float]]:
     case = record.case
     # a run from before steps were kept has only the length
     length = case.length if record.steps is None else record.steps
     for phase in TIMED:
-        call_s = medians.get((key, phase))
+        call_s = medians.get((case.key, phase))
         if call_s is None:
             continue
         sequences, steps = (1, 1) if phase == "stream" else (case.batch, case.batch * length)

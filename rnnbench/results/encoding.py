@@ -7,11 +7,11 @@ as numbers. Nothing here touches a file.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import msgspec
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -20,12 +20,15 @@ from rnnbench.records import Block, Record, Run
 
 Line = TypeVar("Line", Record, Block, Run)
 
-ONE: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Record, Block, Run)}
-MANY: dict[type, TypeAdapter[Any]] = {Record: TypeAdapter(list[Record]), Block: TypeAdapter(list[Block])}
+ONE: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Record, Run)}
+MANY = TypeAdapter(list[Record])
+BLOCKS = msgspec.json.Decoder(Block)
 
 
 def encode(value: Record | Block | Run) -> bytes:
     """One line of UTF-8 JSON, without its newline. Raises ``ValueError`` for what JSON cannot hold."""
+    if isinstance(value, Block):
+        return msgspec.json.encode(value, enc_hook=_plain)
     try:
         return to_json(value, inf_nan_mode="strings", fallback=_plain)
     except PydanticSerializationError as error:
@@ -43,38 +46,40 @@ def decode(kind: type[Line], line: bytes) -> Line:
     what is expected; the caller knows where the line stands.
     """
     try:
-        value: Line = ONE[kind].validate_json(line, strict=_finite(line), extra="forbid")
+        if kind is Block:
+            return cast(Line, BLOCKS.decode(line))
+        return cast(Line, ONE[kind].validate_json(line, strict=_finite(line), extra="forbid"))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         given = repr(first["input"])[:60]
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise RequestError(f"{first['msg']}, given {given}{more}", where=key) from None
-    if not _possible(value):
-        raise RequestError("so many loops in so many seconds is no time", where="loops, seconds")
-    return value
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        said, _, key = str(error).removesuffix("`").partition(" - at `$.")
+        raise RequestError(f"{said}, given {line[:200]!r}", where=key) from None
 
 
-def decode_all(kind: type[Line], lines: Sequence[bytes]) -> list[Line] | None:
-    """All lines in one go, several times faster than one by one; None where any of them is refused."""
+def decode_all(kind: type[Line], lines: bytes) -> list[Line] | None:
+    """All lines, each with its newline, in one go: several times faster than one by one.
+
+    None where any of them is refused.
+    """
+    count = lines.count(b"\n")
     try:
-        content = b"[" + b",".join(lines) + b"]"
-        values: list[Line] = MANY[kind].validate_json(content, strict=_finite(content), extra="forbid")
-    except ValidationError:
+        if kind is Block:
+            values = cast(list[Line], BLOCKS.decode_lines(lines))
+        else:
+            content = b"[" + lines[:-1].replace(b"\n", b",") + b"]"
+            values = MANY.validate_json(content, strict=_finite(content), extra="forbid")
+    except (ValidationError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return values if len(values) == len(lines) and all(map(_possible, values)) else None
+    return values if len(values) == count else None
 
 
 def _finite(content: bytes) -> bool:
     # strict mode would refuse the string "NaN" as a number; only what holds one is read leniently
     return b'"NaN"' not in content and b'Infinity"' not in content
-
-
-def _possible(value: Record | Block | Run) -> bool:
-    if not isinstance(value, Block):
-        return True
-    times = (value.seconds, value.p50_s, value.p99_s)
-    return value.loops > 0 and all(0 < time < math.inf for time in times if time is not None)
 
 
 def _plain(value: Any) -> Any:

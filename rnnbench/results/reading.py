@@ -138,11 +138,12 @@ def _lines(path: Path, kind: type[Line], problems: list[str]) -> list[Line]:
     except OSError as error:
         problems.append(f"{path.name}: cannot be read: {error.strerror}")
         return []
-    *whole, rest = content.split(b"\n")
+    end = content.rfind(b"\n") + 1
+    whole, rest = content[:end], content[end:]
     found = decode_all(kind, whole)
     values: list[Line] = [] if found is None else found
     if found is None:
-        for number, line in enumerate(whole, start=1):
+        for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:
                 values.append(decode(kind, line))
             except RequestError as error:

@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import structs
 
 from rnnbench.records import TIMED, Block, Case, Measure, Record, Run, Score, Train
-from rnnbench.results.deriving import derive, no_columns
+from rnnbench.results.deriving import DERIVED, derive
 from rnnbench.results.doubts import open_run
 from rnnbench.results.reading import RunResults, Timings, collection_paused, find_runs
 from rnnbench.results.reading import timings as timings_of
-from rnnbench.stats import Interval, estimate
+from rnnbench.stats import estimate
 
-CASE_FIELDS = tuple(field.name for field in fields(Case) if field.name not in ("train", "measure"))
-PERCENTILES = ("p50_s", "p99_s")
-TRAIN_FIELDS = tuple(field.name for field in fields(Train))
+_Row = dict[str, Any]
+_FROM_RUN = ("name", "suite", "started", "protocol")
+_FROM_CASE = ("key", *(field.name for field in fields(Case) if field.name not in ("train", "measure")))
+_FROM_TRAIN = tuple(field.name for field in fields(Train))
+_FROM_RECORD = ("status", "reason", "path", "step_path", "parameters", "compilations")
+_OF_ALL = (
+    "run", *_FROM_RUN[1:], *_FROM_CASE, *(f"train_{name}" for name in _FROM_TRAIN), "measure", *_FROM_RECORD,
+    "findings",
+)  # fmt: skip
+_OF_PHASE = {
+    phase: (f"{phase}_median_s", f"{phase}_low_s", f"{phase}_high_s", f"{phase}_processes") for phase in TIMED
+}
+_OF_PERCENTILE = {
+    "p50_s": ("stream_p50_s", "stream_p50_low_s", "stream_p50_high_s"),
+    "p99_s": ("stream_p99_s", "stream_p99_low_s", "stream_p99_high_s"),
+}
+_OF_SCORE = (
+    "metric", "higher_is_better", "score_mean", "score_min", "score_max", "seeds", "trivial", "trivial_name",
+    "simple", "simple_name", "trained_on", "follows",
+)  # fmt: skip
+# all fields in one go: results have ten thousand records
+_run_fields, _case_fields, _train_fields, _record_fields = (
+    attrgetter(*names) for names in (_FROM_RUN, _FROM_CASE, _FROM_TRAIN, _FROM_RECORD)
+)
 
 
 def load(*paths: str | Path) -> pd.DataFrame:
@@ -41,90 +64,88 @@ def load(*paths: str | Path) -> pd.DataFrame:
 
 def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
     """As ``load``, of runs that have been read."""
-    rows: list[dict[str, Any]] = []
+    rows: list[_Row] = []
     for results in runs:
         timings = results.timings
-        steps = {name: percentile_timings(results.blocks, name) for name in PERCENTILES}
+        steps = {name: percentile_timings(results.blocks, name) for name in _OF_PERCENTILE}
         found = [_row(results.run, record, timings, steps) for record in results.records]
         medians: dict[tuple[str, Measure], float] = {
             (row["key"], phase): row[f"{phase}_median_s"]
             for row in found
             for phase in TIMED
-            if row[f"{phase}_median_s"] is not None
+            if f"{phase}_median_s" in row
         }
         derived = derive(results, medians)
-        rows += [row | derived[row["key"]] for row in found]
-    table = pd.DataFrame.from_records(rows, columns=_columns(rows))
+        for row in found:
+            row |= derived[row["key"]]
+        rows += found
+    absent = {f"{phase}_processes": 0 for phase in TIMED}
+    table = pd.DataFrame(
+        {name: [row.get(name, absent.get(name)) for row in rows] for name in _columns(rows)}, copy=False
+    )
     for name in ("parameters", "compilations", "seeds", "train_clip", "train_target", "train_window"):
         # all None would be a column of objects, which Parquet cannot type
         table[name] = pd.to_numeric(table[name])
     return table
 
 
-def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
+def _columns(rows: Iterable[_Row]) -> list[str]:
     """The fixed columns in their order, then phases and memory as they occur, by name."""
-    fixed = list(_row(None, None, {}, {name: {} for name in PERCENTILES}) | no_columns())
-    extra = sorted({name for row in rows for name in row} - set(fixed))
+    timed = [name for of in (_OF_PHASE, _OF_PERCENTILE) for names in of.values() for name in names]
+    fixed = [*_OF_ALL, *timed, "parity_worst", *_OF_SCORE, *DERIVED]
+    extra = sorted(set().union(*rows) - set(fixed))
     return fixed + extra
 
 
 def percentile_timings(blocks: Iterable[Block], name: str) -> Timings:
     """``p50_s`` or ``p99_s`` of blocks in the place of their seconds per call; others left out."""
     values = ((block, getattr(block, name)) for block in blocks if block.phase == "stream")
-    return timings_of(replace(block, loops=1, seconds=value) for block, value in values if value is not None)
-
-
-def _row(
-    run: Run | None, record: Record | None, timings: Timings, steps: Mapping[str, Timings]
-) -> dict[str, Any]:
-    case = record.case if record else None
-    key = case.key if case else ""
-    row: dict[str, Any] = {"run": run and run.name, "suite": run and run.suite}
-    row |= {"started": run and run.started, "protocol": run and run.protocol, "key": key}
-    row |= {name: getattr(case, name, None) for name in CASE_FIELDS}
-    train = case.train if case else None
-    row |= {f"train_{name}": getattr(train, name, None) for name in TRAIN_FIELDS}
-    row["measure"] = ",".join(case.measure) if case else None
-    for name in ("status", "reason", "path", "step_path", "parameters", "compilations"):
-        row[name] = getattr(record, name, None)
-    row["findings"] = "; ".join(finding.word for finding in record.findings) if record else None
-    for phase in TIMED:
-        samples = timings.get((key, phase))
-        time = estimate(samples) if samples else None
-        row |= _columns_of(time, f"{phase}_median_s", phase)
-        row[f"{phase}_processes"] = time.processes if time else 0
-    for name, percentiles in steps.items():
-        samples = percentiles.get((key, "stream"))
-        time = estimate(samples) if samples else None
-        row |= _columns_of(time, f"stream_{name}", f"stream_{name.removesuffix('_s')}")
-    row["parity_worst"] = (
-        max(record.parity.worst.values(), default=None) if record and record.parity else None
+    return timings_of(
+        structs.replace(block, loops=1, seconds=value) for block, value in values if value is not None
     )
-    row |= _score(record.score if record else None)
-    if record:
-        row |= record.phases
-        row |= record.memory
+
+
+def _row(run: Run, record: Record, timings: Timings, steps: Mapping[str, Timings]) -> _Row:
+    """The columns that have a value."""
+    case = record.case
+    row: _Row = dict(
+        zip(
+            _OF_ALL,
+            (
+                *_run_fields(run),
+                *_case_fields(case),
+                *_train_fields(case.train),
+                ",".join(case.measure),
+                *_record_fields(record),
+                "; ".join([finding.word for finding in record.findings]),
+            ),
+            strict=True,
+        )
+    )
+    for phase in TIMED:
+        samples = timings.get((case.key, phase))
+        if samples:
+            time = estimate(samples)
+            row |= zip(_OF_PHASE[phase], (time.value, time.low, time.high, time.processes), strict=True)
+    for name, percentiles in steps.items():
+        samples = percentiles.get((case.key, "stream"))
+        if samples:
+            time = estimate(samples)
+            row |= zip(_OF_PERCENTILE[name], (time.value, time.low, time.high), strict=True)
+    if record.parity:
+        row["parity_worst"] = max(record.parity.worst.values(), default=None)
+    if record.score:
+        row |= zip(_OF_SCORE, _score_values(record.score), strict=True)
+    row |= record.phases
+    row |= record.memory
     return row
 
 
-def _columns_of(time: Interval | None, value: str, bound: str) -> dict[str, float | None]:
-    found = (time.value, time.low, time.high) if time else (None, None, None)
-    return dict(zip((value, f"{bound}_low_s", f"{bound}_high_s"), found, strict=True))
-
-
-def _score(score: Score | None) -> dict[str, Any]:
-    finals = score.values if score else ()
-    return {
-        "metric": score and score.metric,
-        "higher_is_better": score and score.higher_is_better,
-        "score_mean": sum(finals) / len(finals) if finals else None,
-        "score_min": min(finals, default=None),
-        "score_max": max(finals, default=None),
-        "seeds": len(finals) if score else None,
-        "trivial": score and score.trivial,
-        "trivial_name": score and score.trivial_name,
-        "simple": score and score.simple,
-        "simple_name": score and score.simple_name,
-        "trained_on": score and score.trained_on,
-        "follows": score and score.follows,
-    }
+def _score_values(score: Score) -> tuple[Any, ...]:
+    finals = score.values
+    mean = sum(finals) / len(finals) if finals else None
+    return (
+        score.metric, score.higher_is_better, mean, min(finals, default=None), max(finals, default=None),
+        len(finals), score.trivial, score.trivial_name, score.simple, score.simple_name, score.trained_on,
+        score.follows,
+    )  # fmt: skip

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 import synthetic
+from msgspec import structs
 
 from rnnbench.cli import main
 from rnnbench.results import create

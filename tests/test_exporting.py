@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from msgspec import structs
 import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +24,7 @@ from jsonschema import Draft202012Validator
 from junitparser import Error, Failure, Skipped
 from junitparser.xunit2 import JUnitXml
 from markdown_it import MarkdownIt
+from msgspec import structs
 from pytest_benchmark.stats import Stats
 from synthetic import HOSTILE
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from msgspec import structs
 import synthetic
+from msgspec import structs
 from scipy.stats import t as student
 
 from rnnbench.records import Block, Case

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 import pytest
-from msgspec import structs
 import synthetic
+from msgspec import structs
 
 from rnnbench.records import Curve, Score
 from rnnbench.report.answers import learning, level, speed, summary, verdict

@@ -27,8 +27,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the suite: hidden=32,64 or train.steps=50."),
 ]
-BackendOption = Annotated[list[str] | None, typer.Option("--backend", help="Only these backends.")]
-CellOption = Annotated[list[str] | None, typer.Option("--cell", help="Only these cells.")]
+BackendOption = Annotated[
+    list[str] | None, typer.Option("--backend", help="These backends, in place of the suite's or of all.")
+]
+CellOption = Annotated[
+    list[str] | None, typer.Option("--cell", help="These cells, in place of the suite's or of all.")
+]
 SelectOption = Annotated[str, typer.Option("-k", metavar="TEXT", help="Only cases whose key contains TEXT.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ... or all.")]
 BudgetOption = Annotated[str, typer.Option("--budget", metavar="TIME", help='Such as "10 min".')]
@@ -164,7 +168,7 @@ def verify(
     backend: BackendOption = None,
     implementation: Annotated[
         list[str] | None,
-        typer.Option("--implementation", help="Only these; default: native, portable and scan."),
+        typer.Option("--implementation", help="These; default: native, portable and scan."),
     ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
 
-from rnnbench.contracts import Baseline, Batch, TaskData, TaskShape
+from rnnbench.contracts import Baseline, Batch, TaskShape
 from rnnbench.tasks.baselines import fit_ridge, score_of
 from rnnbench.tasks.batches import check_length
 
@@ -21,71 +21,31 @@ PADDING, END = 0, 0
 _REVERSE_TRAIN, _REVERSE_EVALUATION, _DATES_TRAIN, _DATES_EVALUATION, _DATES_SPLIT = 211, 212, 213, 214, 215
 
 _FITTED_SEQUENCES = 2000
+_HELD_OUT = 500
+_SYMBOLS = 8
 
 
 @dataclass(frozen=True)
 class Reverse:
-    """Say a sequence of symbols backward, then the end. Symbols are drawn from an ``alphabet`` of K.
+    """Say a sequence of symbols backward, then the end. Symbols are drawn from an alphabet of K = 8.
 
     At ``length`` T a source has from T/2 (rounded up) to T symbols, tokens 1..K, padded on the right with 0.
     The answer is what stood there in reverse, tokens 1..K, then 0, the end: T+1 steps at the most. Without
     attention all of it has to pass through one state; with attention each step reads its own symbol.
 
-    The metric is the token accuracy of greedy decoding, the end included. ``evaluation`` sequences are held
-    out.
+    The metric is the token accuracy of greedy decoding, the end included. 500 sequences are held out.
     """
 
     name: str
     about: str
     ranked: bool = True
-    alphabet: int = 8
-    evaluation: int = 500
     answers: Literal["sequences"] = "sequences"
 
-    def prepare(self, length: int) -> ReverseData:
+    def prepare(self, length: int) -> SequenceData:
         """Raises ``RequestError`` for a length below 1."""
         check_length(length, least=1)
-        return ReverseData(length, self.alphabet, self.evaluation)
-
-
-def split_evaluation(whole: Batch, size: int) -> Iterator[Batch]:
-    """The held-out part in batches of ``size``, to be decoded greedily."""
-    assert whole.lengths is not None
-    assert whole.target_lengths is not None
-    for start in range(0, len(whole.inputs), size):
-        rows = slice(start, start + size)
-        yield Batch(
-            inputs=whole.inputs[rows],
-            targets=whole.targets[rows],
-            lengths=whole.lengths[rows],
-            target_lengths=whole.target_lengths[rows],
-        )
-
-
-def token_accuracy(pairs: Iterator[tuple[np.ndarray, Batch]]) -> float:
-    """The share of right answers over the valid steps; outputs (B,S,O)."""
-    right = total = 0
-    for outputs, batch in pairs:
-        valid = _valid_targets(batch)
-        right += int(np.sum((np.argmax(outputs, axis=-1) == batch.targets)[valid]))
-        total += int(valid.sum())
-    return right / total
-
-
-def token_baselines(data: TaskData) -> dict[Literal["trivial", "simple"], Baseline]:
-    """The commonest token of each step, and ridge regression from the source, one-hot, to the answer."""
-    train, shape = data.batch(0, 0, _FITTED_SEQUENCES), data.shape
-    counts = np.sum(np.eye(shape.output_size)[train.targets] * _valid_targets(train)[:, :, None], axis=0)
-    ridge = fit_ridge(_as_numbers(shape, train))
-
-    def read_off(batch: Batch) -> np.ndarray:
-        return np.reshape(ridge(_as_numbers(shape, batch)), (*batch.targets.shape, shape.output_size))
-
-    trivial = score_of(data, lambda batch: np.tile(counts, (len(batch.targets), 1, 1)))
-    return {
-        "trivial": Baseline("commonest token", trivial),
-        "simple": Baseline("ridge", score_of(data, read_off)),
-    }
+        draw = partial(_draw_symbols, length)
+        return SequenceData(_SYMBOLS + 1, _SYMBOLS + 1, (_REVERSE_TRAIN, draw), (_REVERSE_EVALUATION, draw))
 
 
 def _valid_targets(batch: Batch) -> np.ndarray:
@@ -94,69 +54,103 @@ def _valid_targets(batch: Batch) -> np.ndarray:
     return valid
 
 
-def _as_numbers(shape: TaskShape, batch: Batch) -> Batch:
-    """Tokens and classes one-hot; of an answer all steps side by side."""
-    assert shape.vocab is not None, "sources are tokens"
-    targets = np.eye(shape.output_size)[batch.targets]
-    return Batch(np.eye(shape.vocab)[batch.inputs], targets.reshape(len(targets), -1))
-
-
 def forced(batch: Batch, classes: int) -> Batch:
     """With teacher forcing: each step is fed the target before it, the first one ``classes``, the start."""
     start = np.full((len(batch.targets), 1), classes, np.int32)
     return replace(batch, decoder_inputs=np.concatenate([start, batch.targets[:, :-1]], axis=1))
 
 
-@dataclass(frozen=True)
-class ReverseData:
-    """Sequences of up to ``length`` symbols: inputs (B,T) and targets (B,T+1) int32."""
+Draw = Callable[[np.random.Generator, int], Batch]
+"""So many sequences, with teacher forcing."""
 
-    length: int
-    alphabet: int
-    held_out: int
+
+@dataclass(frozen=True)
+class SequenceData:
+    """Sources (B,T) of ``vocab`` tokens, answers (B,S) of ``classes``: both int32.
+
+    ``train`` and ``held_out`` are drawn each from a stream of random numbers of its own.
+    """
+
+    vocab: int
+    classes: int
+    train: tuple[int, Draw]
+    held_out: tuple[int, Draw]
 
     @property
     def shape(self) -> TaskShape:
-        """Classes: the end and the symbols."""
+        """As the answers ask for it: a decoder."""
         return TaskShape(
-            output_size=self.alphabet + 1,
+            output_size=self.classes,
             readout="each",
             loss="cross_entropy",
             metric="token_accuracy",
             higher_is_better=True,
-            vocab=self.alphabet + 1,
+            vocab=self.vocab,
             lengths=True,
             decoder=True,
         )
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """Fresh sequences at every step, with teacher forcing."""
-        return self._draw(np.random.default_rng([_REVERSE_TRAIN, seed, step]), size)
+        stream, draw = self.train
+        return draw(np.random.default_rng([stream, seed, step]), size)
 
     def evaluation(self, size: int) -> Iterator[Batch]:
         """The same sequences for every ``size``, to be decoded greedily."""
-        whole = self._draw(np.random.default_rng([_REVERSE_EVALUATION]), self.held_out)
-        return split_evaluation(whole, size)
+        stream, draw = self.held_out
+        whole = draw(np.random.default_rng([stream]), _HELD_OUT)
+        assert whole.lengths is not None
+        assert whole.target_lengths is not None
+        for start in range(0, _HELD_OUT, size):
+            rows = slice(start, start + size)
+            yield Batch(
+                inputs=whole.inputs[rows],
+                targets=whole.targets[rows],
+                lengths=whole.lengths[rows],
+                target_lengths=whole.target_lengths[rows],
+            )
 
     def score(self, pairs: Iterator[tuple[np.ndarray, Batch]]) -> float:
-        """Token accuracy; outputs (B,S,O)."""
-        return token_accuracy(pairs)
+        """Token accuracy, the share of right answers over the valid steps; outputs (B,S,O)."""
+        right = total = 0
+        for outputs, batch in pairs:
+            valid = _valid_targets(batch)
+            right += int(np.sum((np.argmax(outputs, axis=-1) == batch.targets)[valid]))
+            total += int(valid.sum())
+        return right / total
 
     def baselines(self) -> dict[Literal["trivial", "simple"], Baseline]:
-        """See ``token_baselines``."""
-        return token_baselines(self)
+        """The commonest token of each step, and ridge regression from the source, one-hot, to the answer."""
+        train = self.batch(0, 0, _FITTED_SEQUENCES)
+        counts = np.sum(np.eye(self.classes)[train.targets] * _valid_targets(train)[:, :, None], axis=0)
+        ridge = fit_ridge(self._as_numbers(train))
 
-    def _draw(self, rng: np.random.Generator, count: int) -> Batch:
-        T = self.length
-        lengths = rng.integers((T + 1) // 2, T + 1, count, dtype=np.int32)
-        symbols = rng.integers(1, self.alphabet + 1, (count, T), dtype=np.int32)
-        steps = np.arange(T, dtype=np.int32)
-        inputs = np.where(steps < lengths[:, None], symbols, np.int32(PADDING))
-        targets = np.full((count, T + 1), END, np.int32)
-        source = lengths[:, None] - 1 - steps
-        targets[:, :T] = np.where(source >= 0, np.take_along_axis(inputs, source, axis=1), np.int32(END))
-        batch = Batch(inputs, targets, lengths=lengths, target_lengths=lengths + np.int32(1))
-        return forced(batch, self.alphabet + 1)
+        def read_off(batch: Batch) -> np.ndarray:
+            return np.reshape(ridge(self._as_numbers(batch)), (*batch.targets.shape, self.classes))
+
+        trivial = score_of(self, lambda batch: np.tile(counts, (len(batch.targets), 1, 1)))
+        return {
+            "trivial": Baseline("commonest token", trivial),
+            "simple": Baseline("ridge", score_of(self, read_off)),
+        }
+
+    def _as_numbers(self, batch: Batch) -> Batch:
+        """Tokens and classes one-hot; of an answer all steps side by side."""
+        targets = np.eye(self.classes)[batch.targets]
+        return Batch(np.eye(self.vocab)[batch.inputs], targets.reshape(len(targets), -1))
+
+
+def _draw_symbols(length: int, rng: np.random.Generator, count: int) -> Batch:
+    T = length
+    lengths = rng.integers((T + 1) // 2, T + 1, count, dtype=np.int32)
+    symbols = rng.integers(1, _SYMBOLS + 1, (count, T), dtype=np.int32)
+    steps = np.arange(T, dtype=np.int32)
+    inputs = np.where(steps < lengths[:, None], symbols, np.int32(PADDING))
+    targets = np.full((count, T + 1), END, np.int32)
+    source = lengths[:, None] - 1 - steps
+    targets[:, :T] = np.where(source >= 0, np.take_along_axis(inputs, source, axis=1), np.int32(END))
+    batch = Batch(inputs, targets, lengths=lengths, target_lengths=lengths + np.int32(1))
+    return forced(batch, _SYMBOLS + 1)
 
 
 _MONTHS = (
@@ -196,78 +190,44 @@ class Dates:
 
     "Sat, 21 Nov 2026" -> "2026-11-21". Sources are characters, padded to ``length`` on the right with token
     0; answers are ten characters: digits, and class 10, the hyphen. Of the days a twentieth, drawn with a
-    fixed seed, is held out; ``evaluation`` of them are asked for. The metric is the token accuracy of greedy
+    fixed seed, is held out; 500 of them are asked for. The metric is the token accuracy of greedy
     decoding.
     """
 
     name: str
     about: str
     ranked: bool = True
-    evaluation: int = 500
     answers: Literal["sequences"] = "sequences"
 
-    def prepare(self, length: int) -> DatesData:
+    def prepare(self, length: int) -> SequenceData:
         """Raises ``RequestError`` for a length below 18: the longest source must fit."""
         check_length(length, least=_LONGEST)
-        return DatesData(length, self.evaluation)
-
-
-@dataclass(frozen=True)
-class DatesData:
-    """Days as characters: inputs (B,length) int32, targets (B,10) int32."""
-
-    length: int
-    held_out: int
-
-    @property
-    def shape(self) -> TaskShape:
-        """Classes: the digits and the hyphen."""
-        return TaskShape(
-            output_size=len(_ANSWER),
-            readout="each",
-            loss="cross_entropy",
-            metric="token_accuracy",
-            higher_is_better=True,
-            vocab=len(_CHARACTERS) + 1,
-            lengths=True,
-            decoder=True,
+        days, out = _split_days()
+        return SequenceData(
+            len(_CHARACTERS) + 1,
+            len(_ANSWER),
+            (_DATES_TRAIN, partial(_draw_days, length, days)),
+            (_DATES_EVALUATION, partial(_draw_days, length, out)),
         )
 
-    @cached_property
-    def _days(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ordinals for training and held out."""
-        days = np.random.default_rng(_DATES_SPLIT).permutation(np.arange(_FIRST_DAY, _LAST_DAY + 1))
-        out = round(_HELD_OUT_SHARE * len(days))
-        return days[out:], days[:out]
 
-    def batch(self, seed: int, step: int, size: int) -> Batch:
-        """Fresh sequences at every step, with teacher forcing."""
-        return self._draw(np.random.default_rng([_DATES_TRAIN, seed, step]), self._days[0], size)
+@lru_cache(maxsize=1)
+def _split_days() -> tuple[np.ndarray, np.ndarray]:
+    """Ordinals for training and held out."""
+    days = np.random.default_rng(_DATES_SPLIT).permutation(np.arange(_FIRST_DAY, _LAST_DAY + 1))
+    out = round(_HELD_OUT_SHARE * len(days))
+    return days[out:], days[:out]
 
-    def evaluation(self, size: int) -> Iterator[Batch]:
-        """The same sequences for every ``size``, to be decoded greedily."""
-        whole = self._draw(np.random.default_rng([_DATES_EVALUATION]), self._days[1], self.held_out)
-        return split_evaluation(whole, size)
 
-    def score(self, pairs: Iterator[tuple[np.ndarray, Batch]]) -> float:
-        """Token accuracy; outputs (B,S,O)."""
-        return token_accuracy(pairs)
-
-    def baselines(self) -> dict[Literal["trivial", "simple"], Baseline]:
-        """See ``token_baselines``."""
-        return token_baselines(self)
-
-    def _draw(self, rng: np.random.Generator, days: np.ndarray, count: int) -> Batch:
-        chosen, ways = days[rng.integers(0, len(days), count)], rng.integers(0, _WAYS, count)
-        inputs = np.full((count, self.length), PADDING, np.int32)
-        targets = np.empty((count, len("2026-11-21")), np.int32)
-        lengths = np.empty(count, np.int32)
-        for row, (ordinal, way) in enumerate(zip(chosen.tolist(), ways.tolist(), strict=True)):
-            day = date.fromordinal(ordinal)
-            tokens = [_TOKENS[character] for character in write_day(day, way)]
-            inputs[row, : len(tokens)], lengths[row] = tokens, len(tokens)
-            targets[row] = [_ANSWER.index(character) for character in day.isoformat()]
-        batch = Batch(
-            inputs, targets, lengths=lengths, target_lengths=np.full(count, targets.shape[1], np.int32)
-        )
-        return forced(batch, len(_ANSWER))
+def _draw_days(length: int, days: np.ndarray, rng: np.random.Generator, count: int) -> Batch:
+    chosen, ways = days[rng.integers(0, len(days), count)], rng.integers(0, _WAYS, count)
+    inputs = np.full((count, length), PADDING, np.int32)
+    targets = np.empty((count, len("2026-11-21")), np.int32)
+    lengths = np.empty(count, np.int32)
+    for row, (ordinal, way) in enumerate(zip(chosen.tolist(), ways.tolist(), strict=True)):
+        day = date.fromordinal(ordinal)
+        tokens = [_TOKENS[character] for character in write_day(day, way)]
+        inputs[row, : len(tokens)], lengths[row] = tokens, len(tokens)
+        targets[row] = [_ANSWER.index(character) for character in day.isoformat()]
+    batch = Batch(inputs, targets, lengths=lengths, target_lengths=np.full(count, targets.shape[1], np.int32))
+    return forced(batch, len(_ANSWER))

@@ -82,7 +82,7 @@ def test_measured_curves_lie_on_their_closed_forms(drawn: dict[str, list[Curve]]
     networks = [measured("elman_linear", "orthogonal", gain, 0.0) for gain in (0.9, 1.1)]
     networks += [measured("lstm", "zero", 1.0, bias) for bias in (0.0, 3.0)]
     networks += [measured("gru", "glorot", 1.0, 0.0)]
-    panels = flows.flow_panels(results_of(*networks))
+    panels = flows.flow_figure(results_of(*networks)).panels
     assert len(panels) == 1
     (curves,) = drawn.values()
     dashed = [curve for curve in curves if curve.style.dash == flows.BEFORE]
@@ -106,7 +106,7 @@ def test_cells_stand_together_only_where_all_else_is_equal(drawn: dict[str, list
     other = [measured("elman", "orthogonal", gain, 1.0) for gain in (0.5, 2.0)]
     lone = [measured("mgu", "glorot", 1.0, 1.0)]
     clipped = [measured("gru", "identity", 1.0, 1.0)]
-    flows.flow_panels(results_of(*same, *other, *lone, *clipped))
+    flows.flow_figure(results_of(*same, *other, *lone, *clipped))
     shown = {title: [curve.label for curve in curves if curve.label] for title, curves in drawn.items()}
     assert shown == {
         "copy, T 20, orthogonal": ["elman", "gru", "lstm"],
@@ -138,13 +138,13 @@ def test_what_vanishes_or_overflows_is_left_out_of_the_figure(drawn: dict[str, l
     odd = Flow("layers.0.forward", (2.0, 1.0, 0.0, math.inf, 4.0), (), math.nan, math.nan, None, None)
     record = replace(synthetic.record(synthetic.case()), gradient_flow=GradientFlow((odd,)))
     assert decode(type(record), encode(record)).gradient_flow is not None
-    flows.flow_panels(RunResults(synthetic.run(), (record,), (), ()))
+    flows.flow_figure(RunResults(synthetic.run(), (record,), (), ()))
     (curves,) = drawn.values()
     assert [(curve.x, curve.y) for curve in curves] == [((0.0, 1.0, 4.0), (1.0, 0.5, 2.0))]
     gone = replace(odd, gradient=(0.0, 0.0))
     assert (
-        flows.flow_panels(
+        flows.flow_figure(
             RunResults(synthetic.run(), (replace(record, gradient_flow=GradientFlow((gone,))),), (), ())
-        )
+        ).panels
         == ()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from textwrap import wrap
 
 import seaborn as sns
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from rnnbench.report.panels import (
     COLOURS,
+    MUTED,
     Axis,
     Curve,
     Panel,
@@ -20,6 +22,7 @@ from rnnbench.report.panels import (
     label_ends,
     rendered,
     scale,
+    series_id,
     shortened,
 )
 from rnnbench.stats import Interval
@@ -29,16 +32,27 @@ Bar = tuple[str, Sequence[float]]
 Heat = tuple[float | None, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place with its direct label; ``y``: value, lower and upper end of a stroke, NaN for none."""
+
+    label: str
+    style: Style
+    x: float
+    y: tuple[float, float, float]
+
+
 def draw_curves(name: str, title: str, alt: str, curves: Sequence[Curve], x: Axis, y: Axis) -> Panel:
     """Lines, bands and direct labels at their ends."""
     with drawing():
         figure, axes = canvas(title)
-        for curve in curves:
+        for number, curve in enumerate(curves):
             style = curve.style
             if curve.low:
-                axes.fill_between(curve.x, curve.low, curve.high, color=style.colour, alpha=0.16, lw=0)
+                band = axes.fill_between(curve.x, curve.low, curve.high, color=style.colour, alpha=0.16, lw=0)
+                band.set_gid(series_id(curve.label, f"band{number}"))
             (line,) = axes.plot(curve.x, curve.y, color=style.colour, ls=style.dash, clip_on=False)
-            line.set(lw=0.7 if curve.thin else 1.6)
+            line.set(lw=0.7 if curve.thin else 1.6, gid=series_id(curve.label, f"line{number}"))
             if len(curve.x) <= 12 and not curve.thin:
                 line.set(marker=style.marker, markersize=4.5)
         scale(axes, x, y)
@@ -46,14 +60,34 @@ def draw_curves(name: str, title: str, alt: str, curves: Sequence[Curve], x: Axi
         return rendered(figure, name, title, alt)
 
 
+def draw_points(
+    name: str, title: str, alt: str, points: Sequence[Point], front: Sequence[Point], x: Axis, y: Axis
+) -> Panel:
+    """Points with strokes and direct labels; ``front`` is joined by a dashed line."""
+    with drawing():
+        figure, axes = canvas(title)
+        axes.plot([p.x for p in front], [p.y[0] for p in front], color=MUTED, ls=(0, (4, 3)), lw=1)
+        for number, point in enumerate(points):
+            style, (value, low, high) = point.style, point.y
+            if math.isfinite(low) and math.isfinite(high):
+                axes.plot([point.x, point.x], [low, high], color=style.colour, lw=2, alpha=0.5)
+            (dot,) = axes.plot([point.x], [value], color=style.colour, marker=style.marker, ms=6, ls="")
+            dot.set(clip_on=False, gid=series_id(point.label, f"dot{number}"))
+        axes.margins(x=0.12)
+        scale(axes, x, y)
+        label_ends(axes, [Curve(p.label, p.style, (p.x,), (p.y[0],)) for p in points])
+        return rendered(figure, name, title, alt)
+
+
 def draw_dots(name: str, title: str, alt: str, rows: Sequence[Dot], x: Axis) -> Panel:
     """A row per name, from the top: a value, with its bounds where there are any."""
     with drawing():
         figure, axes = canvas(title, left=0.34, width=0.60)
-        for place, (_, style, time) in enumerate(rows):
+        for place, (label, style, time) in enumerate(rows):
             if time.low is not None and time.high is not None and math.isfinite(time.high):
                 axes.plot([time.low, time.high], [place, place], color=style.colour, lw=2, alpha=0.5)
-            axes.plot([time.value], [place], color=style.colour, marker=style.marker, ms=6, ls="")
+            (dot,) = axes.plot([time.value], [place], color=style.colour, marker=style.marker, ms=6, ls="")
+            dot.set_gid(series_id(label, f"dot{place}"))
         axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         scale(axes, x, None)

@@ -9,12 +9,18 @@ from dataclasses import dataclass, replace
 from rnnbench.escaping import safe
 from rnnbench.records import Case, Flow, GradientFlow
 from rnnbench.report.drawing import draw_curves
-from rnnbench.report.panels import INK, Axis, Curve, Panel, Style, styles
+from rnnbench.report.panels import INK, Axis, Curve, Style, styles
 from rnnbench.report.ranking import varying_fields
+from rnnbench.report.splitting import Figure, Panels
 from rnnbench.report.words import MISSING, digits
 from rnnbench.results.reading import RunResults
 
 FLOW = "flow"
+CAPTION = (
+    "How much of the gradient is left k steps back from the state that the last step starts from: "
+    "dashed before training, solid after it, dotted where there is a closed form for what is dashed. "
+    "Computed with the float64 reference, for it is the same on every backend."
+)
 MOST_LINES = 6
 """Networks in a panel; where there are more they are split, and some stand in two panels."""
 
@@ -37,9 +43,9 @@ class FlowRow:
     tanhs: str
 
 
-def flow_panels(results: RunResults) -> tuple[Panel, ...]:
+def flow_figure(results: RunResults, most: int | None = None) -> Figure:
     """‖∂L/∂s‖, k steps back ÷ none, over k: dashed before training, solid after it, dotted in closed form."""
-    panels = []
+    panels = Panels(most)
     for number, (title, members) in enumerate(_split(_networks(results))):
         look = styles([name for name, _, _ in members])
         curves = [curve for name, _, flow in members for curve in _curves(name, look[name], flow)]
@@ -50,8 +56,8 @@ def flow_panels(results: RunResults) -> tuple[Panel, ...]:
         }
         curves += [_closed(base, steps) for base, steps in sorted(forms)]
         x, y = Axis("steps back"), Axis("gradient ÷ gradient of the last state", True, show="{:.0e}".format)
-        panels.append(draw_curves(f"{FLOW}-{number}", title, _in_words(title, members), curves, x, y))
-    return tuple(panels)
+        panels.add(draw_curves, f"{FLOW}-{number}", title, _in_words(title, members), curves, x, y)
+    return panels.figure(FLOW, "Gradient flow", CAPTION)
 
 
 def flow_rows(results: RunResults) -> tuple[FlowRow, ...]:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rnnbench.escaping import safe
+import numpy as np
+
 from rnnbench.records import Case, Measure, Record
 from rnnbench.report.ranking import Ranking
 from rnnbench.results.reading import RunResults
@@ -18,7 +19,7 @@ from rnnbench.stats import Interval, Samples, estimate, fit_lines
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """The line of one case over ``lengths``, as the cases name them.
+    """The line of one case over ``lengths``, as the cases name them; ``steps`` are the time steps of each.
 
     ``fixed``: seconds per call, ``step``: per time step.
 
@@ -33,6 +34,11 @@ class Overhead:
     fixed: Interval
     step: Interval
     off: float | None
+    steps: tuple[int, ...]
+
+    def steps_at(self, length: float) -> float:
+        """T at a length between those that were timed."""
+        return float(np.interp(length, self.lengths, self.steps))
 
 
 def overheads(results: RunResults, groups: Sequence[Ranking]) -> tuple[Overhead, ...]:
@@ -70,9 +76,10 @@ def _line(points: Sequence[_Point]) -> Overhead | None:
     fixed, step = fit_lines(samples)
     times = {T: estimate(each).value for T, each in samples.items()}
     off = max(abs(fixed.value + step.value * T - time) / time for T, time in times.items())
-    title = " · ".join(part for part in (safe(group.task, 60), safe(group.cell, 60), group.other) if part)
-    lengths = tuple(sorted(point.record.case.length for point in points))
-    return Overhead(title, label, group.phase, lengths, fixed, step, off if len(samples) > 2 else None)
+    order = sorted(zip((point.record.case.length for point in points), _steps(points), strict=True))
+    lengths, steps = zip(*order, strict=True)
+    off_line = off if len(samples) > 2 else None
+    return Overhead(group.place, label, group.phase, lengths, fixed, step, off_line, steps)
 
 
 def _steps(points: Sequence[_Point]) -> list[int]:

@@ -119,6 +119,17 @@ def styles(names: Sequence[str], kinds: Sequence[str] = ()) -> dict[str, Style]:
     return found
 
 
+def series_id(label: str, part: str) -> str | None:
+    """The id, in a panel's SVG, of a part of what is drawn for ``label``; ``series_of`` reads it."""
+    return f"series-{label.encode().hex()}-{part}" if label else None
+
+
+def series_of(name: str) -> str | None:
+    """For whom the part with this id is drawn; None for one that is drawn for nobody."""
+    words = name.split("-")
+    return bytes.fromhex(words[1]).decode() if words[0] == "series" and len(words) == 3 else None
+
+
 def shortened(text: str, limit: int = 22) -> str:
     """A label that fits beside a plot."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -208,12 +219,13 @@ def label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     ends = [(to_axes.transform((curve.x[-1], curve.y[-1])), curve) for curve in curves if curve.label]
     ends.sort(key=lambda end: (float(end[0][1]), end[1].label))
     places = spread([float(end[0][1]) for end in ends], LABEL_GAP)
-    for ((right, height), curve), place in zip(ends, places, strict=True):
+    for number, (((right, height), curve), place) in enumerate(zip(ends, places, strict=True)):
         colour = curve.style.colour
         line = axes.plot([right + 0.015, 1.03, 1.05], [height, place, place], transform=axes.transAxes)
         line[0].set(color=colour, lw=0.6, alpha=0.7, clip_on=False)
+        line[0].set_gid(series_id(curve.label, f"leader{number}"))
         text = axes.text(1.065, place, shortened(curve.label), transform=axes.transAxes)
-        text.set(color=colour, va="center", fontsize=8.5)
+        text.set(color=colour, va="center", fontsize=8.5, gid=series_id(curve.label, f"label{number}"))
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

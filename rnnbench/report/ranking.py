@@ -62,6 +62,11 @@ class Ranking:
         return " · ".join(part for part in parts if part)
 
     @property
+    def place(self) -> str:
+        """task · cell, and what else tells this group from those of the same length."""
+        return " · ".join(part for part in (safe(self.task, 60), safe(self.cell, 60), self.other) if part)
+
+    @property
     def ranked(self) -> tuple[Row, ...]:
         """The rows that have a rank."""
         return tuple(row for row in self.rows if row.rank is not None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rnnbench.cells.network import decoder_sizes, feature_size, parameter_shapes, sizes_of, state_shapes
 from rnnbench.contracts import Cell, NetworkSpec, Sizes
-from rnnbench.errors import RequestError
+from rnnbench.errors import RequestError, Unsupported
 from rnnbench.flops import DecoderFlops, decoder_flops, step_flops
 
 BYTES = 4
@@ -39,7 +39,8 @@ class OwnCount:
 class Description:
     """``state_bytes`` of one sequence in float32; ``shapes`` of every canonical parameter.
 
-    ``step_flops``: of the layers, for one time step of one sequence, matrix products alone;
+    ``step_flops``: of the layers, for one time step of one sequence, matrix products alone; ``pair_flops``:
+    of attention in them, beside those, for each step and each that it reads, itself included;
     ``decoder_flops``: of a decoder, beside them.
     """
 
@@ -51,6 +52,7 @@ class Description:
     shapes: Mapping[str, tuple[int, ...]]
     state_bytes: int
     step_flops: int
+    pair_flops: int
     decoder_flops: DecoderFlops | None
     own_counts: tuple[OwnCount, ...]
 
@@ -61,12 +63,13 @@ class Description:
 
 
 def describe(cell: Cell, spec: NetworkSpec) -> Description:
-    """The network of ``spec``. Raises ``RequestError`` for sizes that the cell cannot take."""
+    """The network of ``spec``. Raises ``RequestError`` for sizes and structures that the cell cannot take."""
     try:
         shapes = parameter_shapes(cell, spec)
         states = state_shapes(cell, spec)
-    except ValueError as error:
+    except (ValueError, Unsupported) as error:
         raise RequestError(str(error), where=f"describe {cell.name}") from None
+    layers = [step_flops(cell, sizes_of(cell, spec, layer)) for layer in range(spec.layers)]
     return Description(
         cell=cell.name,
         paper=cell.paper,
@@ -75,7 +78,8 @@ def describe(cell: Cell, spec: NetworkSpec) -> Description:
         parts=_parts(cell, spec, shapes),
         shapes=shapes,
         state_bytes=BYTES * sum(math.prod(shape) for shape in states.values()),
-        step_flops=_step_flops(cell, spec),
+        step_flops=len(spec.directions) * sum(layer.inputs + layer.recurrent for layer in layers),
+        pair_flops=sum(layer.pair for layer in layers),
         decoder_flops=None if spec.decoder is None else decoder_flops(cell, spec, spec.decoder),
         own_counts=_own_counts(cell, spec),
     )
@@ -90,11 +94,6 @@ def year_of(cell: Cell) -> int | None:
     """The year of its first paper; None where the reference names none."""
     year = re.search(r"\b(?:19|20)\d\d\b", cell.paper)
     return int(year[0]) if year else None
-
-
-def _step_flops(cell: Cell, spec: NetworkSpec) -> int:
-    layers = [step_flops(cell, sizes_of(cell, spec, layer)) for layer in range(spec.layers)]
-    return len(spec.directions) * sum(layer.inputs + layer.recurrent for layer in layers)
 
 
 def equations_of(cell: Cell) -> tuple[str, ...]:

@@ -16,22 +16,33 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.decoding import Target, decode, readout_size
 from rnnbench.cells.network import feature_size, parameter_shapes, sizes_of, state_shapes
-from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, Sizes
+from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, RecurrentCell, SequenceCell, Sizes
 from rnnbench.numpy_ops import NumpyOps
 
 
 class _Counting(NumpyOps):
-    """Adds up what products would take, and gives zeros of their shape."""
+    """Adds up what products would take, and gives zeros of their shape, or NaN where they read NaN.
+
+    ``of_inputs`` are those of the products whose left side holds no NaN.
+    """
 
     def __init__(self) -> None:
-        self.flops = 0
+        self.flops = self.of_inputs = 0
+
+    def _count(self, a: Any, b: Any) -> Any:
+        flops = 2 * math.prod(a.shape) * b.shape[-1]
+        marked = bool(np.isnan(a).any())
+        self.flops += flops
+        self.of_inputs += 0 if marked else flops
+        value = np.nan if marked or np.isnan(b.flat[0]) else 0.0
+        return np.full((*a.shape[:-1], b.shape[-1]), value)
 
     def matmul(self, a: Any, b: Any) -> Any:
         """See Ops."""
-        self.flops += 2 * math.prod(a.shape) * b.shape[1]
-        return np.zeros((*a.shape[:-1], b.shape[1]))
+        return self._count(a, b)
 
     def batch_matmul(self, a: Any, b: Any) -> Any:
         """See Ops."""
@@ -43,15 +54,36 @@ class _Counting(NumpyOps):
 class StepFlops:
     """Of one time step of one sequence in one layer and direction.
 
-    ``inputs``: products that do not need the state (``Cell.project``); ``recurrent``: those of ``Cell.step``.
+    ``inputs``: products that do not need the state (``project``); ``recurrent``: those of ``step``. Of a
+    ``SequenceCell``: products of the layer's input as it is; all others; and ``pair``, of attention, for each
+    step t and each s <= t. So T steps take T (inputs + recurrent) + T (T + 1) / 2 pair: what a step reads of
+    later ones, the function does not need.
     """
 
     inputs: int
     recurrent: int
+    pair: int = 0
 
 
 def step_flops(cell: Cell, sizes: Sizes) -> StepFlops:
     """Counted while the cell takes a step over zeros, so that it holds for every cell there will be."""
+    if isinstance(cell, SequenceCell):
+        return _sequence_flops(cell, sizes)
+    return _recurrent_flops(check_recurrent(cell, "step"), sizes)
+
+
+def _sequence_flops(cell: SequenceCell, sizes: Sizes) -> StepFlops:
+    """From sequences of one and two steps, of which all others are made: a T + b T²."""
+    # NaN marks what depends on a parameter, through whatever the layer computes
+    p = {name: np.broadcast_to(np.nan, shape) for name, shape in cell.shapes(sizes).items()}
+    once, twice = _Counting(), _Counting()
+    for T, ops in ((1, once), (2, twice)):
+        cell.over(ops, p, np.zeros((T, 1, sizes.input)))
+    pair = (twice.flops - 2 * once.flops) // 2
+    return StepFlops(once.of_inputs, once.flops - pair - once.of_inputs, pair)
+
+
+def _recurrent_flops(cell: RecurrentCell, sizes: Sizes) -> StepFlops:
     ops = _Counting()
     # one zero, seen as many: nothing is allocated
     p = {name: np.broadcast_to(0.0, shape) for name, shape in cell.shapes(sizes).items()}
@@ -76,6 +108,7 @@ def decoder_flops(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec) -> Decode
 
     Counted over sources and answers of one and two steps, of which all others are made.
     """
+    recurrent = check_recurrent(cell, "a decoder")
     memory = feature_size(cell, spec)
     p = {name: np.broadcast_to(0.0, shape) for name, shape in parameter_shapes(cell, spec).items()}
     encoded = {name: np.zeros((1, *shape)) for name, shape in state_shapes(cell, spec).items()}
@@ -84,7 +117,7 @@ def decoder_flops(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec) -> Decode
     def count(T: int, S: int) -> int:
         ops = _Counting()
         target = Target(S, np.array([S]), None)
-        decode(ops, cell, spec, decoder, p, encoded, np.zeros((T, 1, memory)), None, query, target)
+        decode(ops, recurrent, spec, decoder, p, encoded, np.zeros((T, 1, memory)), None, query, target)
         return ops.flops
 
     once = count(1, 1)
@@ -95,26 +128,28 @@ def decoder_flops(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec) -> Decode
 
 
 def network_flops(
-    cell: Cell, spec: NetworkSpec, size: int, steps: int, answers: int = 0, pairs: int = 0
+    cell: Cell, spec: NetworkSpec, size: int, steps: int, answers: int = 0, pairs: int = 0, past: int = 0
 ) -> Mapping[str, int]:
     """FLOPs of one call of each timed phase, for B=size sequences of ``steps`` valid time steps in all.
 
     For a decoder the answers have ``answers`` valid steps in all, and ``pairs`` is the sum over sequences of
-    the steps of the source times those of the answer. ``gradients``: beside the forward pass, for each
+    the steps of the source times those of the answer. ``past``, which attention in a layer reads, is the sum
+    of L (L + 1) / 2 over sequences of L valid steps. ``gradients``: beside the forward pass, for each
     product two of its size, towards its weights and towards what it was multiplied with; the latter not
     where that is the network's input. ``train_step``: the same. ``stream``: one time step of one sequence,
-    its readout included.
+    its readout included, where there is such a step.
     """
     layers = [step_flops(cell, sizes_of(cell, spec, index)) for index in range(spec.layers)]
     directions = len(spec.directions)
     head = 2 * feature_size(cell, spec) * spec.output_size
     step = directions * sum(layer.inputs + layer.recurrent for layer in layers)
     readings = steps if spec.readout == "each" else size
-    forward = steps * step + readings * head
+    forward = steps * step + past * sum(layer.pair for layer in layers) + readings * head
     if spec.decoder is not None:
         decoder = decoder_flops(cell, spec, spec.decoder)
         forward = steps * (step + decoder.source) + answers * decoder.target + pairs * decoder.pair
     unneeded = 0 if spec.vocab is not None else steps * directions * layers[0].inputs
     gradients = 3 * forward - unneeded
     phases = {"forward": forward, "gradients": gradients, "train_step": gradients}
-    return phases if spec.decoder is not None else {"stream": step + head, **phases}
+    whole = spec.decoder is not None or isinstance(cell, SequenceCell)
+    return phases if whole else {"stream": step + head, **phases}

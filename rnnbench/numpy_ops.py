@@ -164,6 +164,10 @@ class NumpyOps:
         """See Ops."""
         return np.arange(length, dtype=like.dtype)
 
+    def constant(self, value: np.ndarray, like: Array) -> Array:
+        """See Ops."""
+        return value.astype(like.dtype)
+
     def cast(self, x: Array, like: Array) -> Array:
         """See Ops."""
         return x.astype(like.dtype)

@@ -8,6 +8,7 @@ This module never times anything and never starts a process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,7 @@ from rnnbench.cells.decoding import target_of
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
 from rnnbench.cells.penalty import penalty
-from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, SequenceCell, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
 
@@ -43,9 +44,14 @@ class Answers:
 def probe_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, np.ndarray]:
     """Random parameters in which nothing is zero or symmetric: zero biases hide most mistakes."""
     rng = np.random.default_rng([7, seed])
-    scale = 1.0 / np.sqrt(spec.hidden)
+
+    def scale(shape: tuple[int, ...]) -> float:
+        # kernels of a whole window have many rows, and three steps of SGD must not explode
+        rows = shape[0] if isinstance(cell, SequenceCell) else 0
+        return 1.0 / math.sqrt(max(spec.hidden, rows))
+
     return {
-        name: rng.uniform(-1.5, 1.5, shape) * (scale if "W" in name else 0.5)
+        name: rng.uniform(-1.5, 1.5, shape) * (scale(shape) if "W" in name else 0.5)
         for name, shape in parameter_shapes(cell, spec).items()
     }
 

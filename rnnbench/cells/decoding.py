@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from rnnbench.cells.attending import attend, attention_shapes, prepare
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, Sizes
+from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, RecurrentCell, Sizes
 from rnnbench.errors import Unsupported
 
 SHOWN = "decoder."
@@ -99,7 +99,7 @@ def start_decoder(
 
 def decode(
     ops: Ops,
-    cell: Cell,
+    cell: RecurrentCell,
     spec: NetworkSpec,
     decoder: DecoderSpec,
     parameters: Arrays,

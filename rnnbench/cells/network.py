@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
+from rnnbench.cells.at_once import check_recurrent, check_structure
 from rnnbench.cells.composing import compose, norm_shapes, single_layer
 from rnnbench.cells.decoding import Target, decode, decoder_shapes, layer_sizes, readout_size
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.contracts import Cell, NetworkSpec, Sizes
+from rnnbench.contracts import Cell, NetworkSpec, RecurrentCell, SequenceCell, Sizes
 from rnnbench.errors import RequestError
 
 Layer = Callable[[Ops, Cell, Arrays, Array, Array | None, Arrays], tuple[Array, dict[str, Array]]]
@@ -44,7 +46,9 @@ def parameter_shapes(cell: Cell, spec: NetworkSpec) -> dict[str, tuple[int, ...]
     """Every canonical parameter: embed.E (V,I), layers.<l>.<direction>.<name>, head.W (F,O), head.b (O).
 
     Those of norms come last, so that all else starts from the same random numbers with and without them.
+    Raises ``Unsupported`` for a structure that the cell cannot have.
     """
+    check_structure(cell, spec)
     shapes: dict[str, tuple[int, ...]] = {}
     if spec.vocab is not None:
         shapes["embed.E"] = (spec.vocab, spec.input_size)
@@ -86,12 +90,17 @@ def unroll(
 ) -> tuple[Array, dict[str, Array]]:
     """Run ``cell`` over x (T,B,I) from ``state``; returns y (T,B,F) and the last state.
 
-    Where mask (T,B,1) is False the state stays as it is and y is 0.
+    Where mask (T,B,1) is False the state stays as it is and y is 0. A ``SequenceCell`` has no state, and
+    computes all steps at once.
     """
-    inputs = cell.project(ops, p, x)
+    if isinstance(cell, SequenceCell):
+        y = cell.over(ops, p, x)
+        return (y if mask is None else ops.where(mask, y, 0.0)), {}
+    recurrent = cast(RecurrentCell, cell)
+    inputs = recurrent.project(ops, p, x)
 
     def body(state: dict[str, Array], u: dict[str, Array]) -> tuple[dict[str, Array], Array]:
-        return masked_step(ops, cell, p, u, state)
+        return masked_step(ops, recurrent, p, u, state)
 
     last, y = ops.scan(body, state, inputs if mask is None else {**inputs, "mask": mask})
     return y, last
@@ -128,7 +137,9 @@ def in_windows(layer: Layer, window: int) -> Layer:
     return windowed
 
 
-def masked_step(ops: Ops, cell: Cell, p: Arrays, u: Arrays, state: Arrays) -> tuple[dict[str, Array], Array]:
+def masked_step(
+    ops: Ops, cell: RecurrentCell, p: Arrays, u: Arrays, state: Arrays
+) -> tuple[dict[str, Array], Array]:
     """The cell's step; where ``u`` has a "mask" (B,1) that is False the state stays and y is 0."""
     if "mask" not in u:
         return cell.step(ops, p, u, state)
@@ -292,7 +303,8 @@ def network_outputs(
         if target is None:
             raise RequestError("the network has a decoder, but the batch no target_lengths")
         summed = read_last(ops, replace(spec, bidirectional="sum"), ys, lengths)
-        y, decoded = decode(ops, cell, spec, spec.decoder, parameters, final, y, mask, summed, target)
+        recurrent = check_recurrent(cell, "a decoder")
+        y, decoded = decode(ops, recurrent, spec, spec.decoder, parameters, final, y, mask, summed, target)
         return y, final | decoded
     return ops.matmul(y, parameters["head.W"]) + parameters["head.b"], final
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 Array = Any
 """An array of the backend at hand."""
 
@@ -95,7 +97,11 @@ class Ops(Protocol):
         ...
 
     def steps(self, length: int, like: Array) -> Array:
-        """0, 1, ..., length-1 as integers, of the dtype and on the device of ``like`` (integers)."""
+        """0, 1, ..., length-1, of the dtype and on the device of ``like``."""
+        ...
+
+    def constant(self, value: np.ndarray, like: Array) -> Array:
+        """An array of the host in the dtype and on the device of ``like``; no gradient flows into it."""
         ...
 
     def cast(self, x: Array, like: Array) -> Array:

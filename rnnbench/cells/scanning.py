@@ -19,7 +19,7 @@ def scan_layer(
 ) -> tuple[Array, dict[str, Array]]:
     """What ``rnnbench.cells.network.unroll`` computes. Raises Unsupported for a cell without ``affine``."""
     affine = check_affine(cell)
-    u = cell.project(ops, p, x)
+    u = affine.project(ops, p, x)
     before: dict[str, Array] = {}
     after: dict[str, Array] = {}
     while len(after) < len(state):

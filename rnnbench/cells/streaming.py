@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.composing import compose
 from rnnbench.cells.network import part, state_shapes
 from rnnbench.cells.ops import Array, Arrays, Ops
@@ -26,8 +27,9 @@ NO_STREAM_OF_SEQUENCES = (
 def split_steps(cell: Cell, spec: NetworkSpec, batch: Batch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """On the host, of any dtype: inputs with time first, (T,B,I) or (T,B), and every initial state (B,...).
 
-    Raises ``Unsupported`` where a direction runs backward.
+    Raises ``Unsupported`` where a direction runs backward, and for a cell that has no step.
     """
+    check_recurrent(cell, "stream")
     if spec.bidirectional != "none":
         raise Unsupported(NO_STREAM)
     if spec.decoder is not None:
@@ -47,14 +49,15 @@ def network_step(
     the last of them are those with readout "last".
     """
     x = ops.rows(parameters["embed.E"], x) if spec.vocab is not None else x
+    recurrent = check_recurrent(cell, "stream")
     new: dict[str, Array] = {}
     for index in range(spec.layers):
         prefix = f"layers.{index}.forward."
         p = part(parameters, prefix)
         # project is written for all steps at once, (T,B,...)
-        projected = cell.project(ops, p, ops.reshape(x, (1, *x.shape)))
+        projected = recurrent.project(ops, p, ops.reshape(x, (1, *x.shape)))
         u = {name: value[0] for name, value in projected.items()}
-        after, y = cell.step(ops, p, u, part(state, prefix))
+        after, y = recurrent.step(ops, p, u, part(state, prefix))
         x = compose(ops, spec, parameters, index, y, x, None)
         new.update({prefix + name: value for name, value in after.items()})
     return ops.matmul(x, parameters["head.W"]) + parameters["head.b"], new

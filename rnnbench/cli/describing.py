@@ -76,9 +76,15 @@ def _show(described: Description, backends: dict[str, list[str]]) -> None:
         say(console, f"  {line}")
     say(
         console,
-        f"gates {', '.join(described.gates)}; one sequence: state {described.state_bytes:,} bytes "
+        f"gates {', '.join(described.gates) or 'none'}; one sequence: state {described.state_bytes:,} bytes "
         f"in float32, {described.step_flops:,} FLOPs of matrix products per time step",
     )
+    if described.pair_flops:
+        pair, half = described.pair_flops, described.pair_flops // 2
+        say(
+            console,
+            f"attention: {pair:,} FLOPs for each step and each that it reads, {half:,} T (T + 1) for T steps",
+        )
     if described.decoder_flops is not None:
         more = described.decoder_flops
         say(

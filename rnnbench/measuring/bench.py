@@ -191,7 +191,13 @@ class Bench:
             "parameters": count,
             "steps": steps,
             "flops": network_flops(
-                cell, network_spec, size, int(valid.sum()), int(answers.sum()), int(valid @ answers)
+                cell,
+                network_spec,
+                size,
+                int(valid.sum()),
+                int(answers.sum()),
+                int(valid @ answers),
+                int((valid * (valid + 1) // 2).sum()),
             ),
         }
 

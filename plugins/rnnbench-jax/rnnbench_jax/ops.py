@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from rnnbench.cells.ops import Array, Arrays, Body
@@ -118,6 +119,10 @@ class JaxOps:
     def steps(self, length: int, like: Array) -> Array:
         """See Ops."""
         return jnp.arange(length, dtype=like.dtype)
+
+    def constant(self, value: np.ndarray, like: Array) -> Array:
+        """See Ops."""
+        return jnp.asarray(value, like.dtype)
 
     def cast(self, x: Array, like: Array) -> Array:
         """See Ops."""

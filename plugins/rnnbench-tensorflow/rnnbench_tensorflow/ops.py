@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.ops import Array, Arrays, Body
@@ -123,6 +124,10 @@ class TensorflowOps:
     def steps(self, length: int, like: Array) -> Array:
         """See Ops."""
         return tf.range(length, dtype=like.dtype)
+
+    def constant(self, value: np.ndarray, like: Array) -> Array:
+        """See Ops."""
+        return tf.constant(value, like.dtype)
 
     def cast(self, x: Array, like: Array) -> Array:
         """See Ops."""

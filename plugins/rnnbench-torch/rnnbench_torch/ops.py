@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -118,6 +119,10 @@ class TorchOps:
     def steps(self, length: int, like: Tensor) -> Tensor:
         """See Ops."""
         return torch.arange(length, dtype=like.dtype, device=like.device)
+
+    def constant(self, value: np.ndarray, like: Tensor) -> Tensor:
+        """See Ops."""
+        return torch.tensor(value, dtype=like.dtype, device=like.device)
 
     def cast(self, x: Tensor, like: Tensor) -> Tensor:
         """See Ops."""

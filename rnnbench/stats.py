@@ -19,7 +19,6 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
 
 Samples = Mapping[int, Mapping[int, float]]
 Name = TypeVar("Name", bound=Hashable)
@@ -166,7 +165,7 @@ def quotient(ours: Summary, theirs: Summary, confidence: float = CONFIDENCE) -> 
     if u + v == 0:
         return Interval(math.exp(difference), math.exp(difference), math.exp(difference), least)
     freedom = (u + v) ** 2 / (u**2 / (ours.processes - 1) + v**2 / (theirs.processes - 1))
-    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(u + v)
+    half = student_t(freedom, confidence) * math.sqrt(u + v)
     return Interval(math.exp(difference), exp(difference - half), exp(difference + half), least)
 
 
@@ -258,7 +257,7 @@ def trend_p(samples: Samples) -> float:
             # how many of the earlier are less, minus how many are more
             s += bisect_left(earlier, value) + bisect_right(earlier, value) - len(earlier)
             insort(earlier, value)
-    return min(1.0, 2 * float(ndtr(-max(abs(s) - 1, 0) / math.sqrt(variance)))) if variance else 1.0
+    return min(1.0, math.erfc(max(abs(s) - 1, 0) / math.sqrt(2 * variance))) if variance else 1.0
 
 
 def fit_line(lengths: Sequence[float], times: Sequence[float]) -> Line:
@@ -335,8 +334,10 @@ def mean_and_half(values: Sequence[float], confidence: float) -> tuple[float, fl
 
 
 @cache
-def student_t(freedom: int, confidence: float) -> float:
+def student_t(freedom: float, confidence: float) -> float:
     """The two-sided quantile of Student's t with so many degrees of freedom."""
+    from scipy.special import stdtrit  # takes a quarter of a second, and a screening has no interval
+
     return float(stdtrit(freedom, (1 + confidence) / 2))
 
 

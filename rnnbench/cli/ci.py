@@ -11,8 +11,8 @@ from pathlib import Path
 from rnnbench.ci.gating import Effort, measure, plan_sides, project_plugins
 from rnnbench.ci.revising import Revisions, both_sides
 from rnnbench.cli.comparing import show
-from rnnbench.cli.console import open_console, say
-from rnnbench.cli.measuring import Request, say_error
+from rnnbench.cli.console import open_console, say, say_error
+from rnnbench.cli.measuring import Request
 from rnnbench.cli.progress import Shown
 from rnnbench.compare.outcome import FAIL_ON, Comparison
 from rnnbench.compare.writing import FORMAT, NAME, write

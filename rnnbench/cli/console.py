@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from typing import Literal
 
@@ -27,6 +28,11 @@ def open_console(*, stderr: bool = False) -> Console:
 def say(console: Console, text: str, style: str = "") -> None:
     """One line; broken into several only where a terminal's edge demands it."""
     console.print(Text(safe(text), style=style), soft_wrap=not console.is_terminal)
+
+
+def say_error(text: str) -> None:
+    """One line on stderr."""
+    print(f"rnnbench: {safe(text)}", file=sys.stderr)
 
 
 def tabulate(

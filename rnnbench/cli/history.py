@@ -13,8 +13,7 @@ from typing import Any
 from pydantic_core import to_json
 from rich.console import Console
 
-from rnnbench.cli.console import open_console, say, tabulate
-from rnnbench.cli.measuring import say_error
+from rnnbench.cli.console import open_console, say, say_error, tabulate
 from rnnbench.compare.sources import RESULTS, locate
 from rnnbench.errors import RequestError, nearest
 from rnnbench.escaping import safe

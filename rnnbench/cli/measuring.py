@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rnnbench.cli.console import open_console, say, tabulate
+from rnnbench.cli.console import open_console, say, say_error, tabulate
 from rnnbench.errors import RequestError, RnnbenchError
-from rnnbench.escaping import safe
 from rnnbench.measuring.interpreters import read_environments
 from rnnbench.measuring.launch import Environment
 from rnnbench.offers import Offers, offers_of
@@ -259,11 +257,6 @@ def discover_plugins(files: Sequence[str | Path]) -> Plugins:
     for broken in plugins.broken:
         say_error(f"plugin {broken.name} of {broken.distribution} is broken: {broken.reason}")
     return plugins
-
-
-def say_error(text: str) -> None:
-    """One line on stderr."""
-    print(f"rnnbench: {safe(text)}", file=sys.stderr)
 
 
 def _resumed(command: Sequence[str], folder: Path) -> str:

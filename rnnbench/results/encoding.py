@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
@@ -21,8 +21,8 @@ from rnnbench.records import Block, Record, Run
 Line = TypeVar("Line", Record, Block, Run)
 
 ONE: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Record, Run)}
-MANY = TypeAdapter(list[Record])
-BLOCKS = msgspec.json.Decoder(Block)
+MANY: TypeAdapter[Any] = TypeAdapter(list[Record])
+BLOCKS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Block)
 
 
 def encode(value: Record | Block | Run) -> bytes:
@@ -46,9 +46,12 @@ def decode(kind: type[Line], line: bytes) -> Line:
     what is expected; the caller knows where the line stands.
     """
     try:
-        if kind is Block:
-            return cast(Line, BLOCKS.decode(line))
-        return cast(Line, ONE[kind].validate_json(line, strict=_finite(line), extra="forbid"))
+        value: Line = (
+            BLOCKS.decode(line)
+            if kind is Block
+            else ONE[kind].validate_json(line, strict=_finite(line), extra="forbid")
+        )
+        return value
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -67,14 +70,15 @@ def decode_all(kind: type[Line], lines: bytes) -> list[Line] | None:
     """
     count = lines.count(b"\n")
     try:
-        if kind is Block:
-            values = cast(list[Line], BLOCKS.decode_lines(lines))
-        else:
-            content = b"[" + lines[:-1].replace(b"\n", b",") + b"]"
-            values = MANY.validate_json(content, strict=_finite(content), extra="forbid")
+        values: list[Line] = BLOCKS.decode_lines(lines) if kind is Block else _decode_records(lines)
     except (ValidationError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return values if len(values) == count else None
+
+
+def _decode_records(lines: bytes) -> Any:
+    content = b"[" + lines[:-1].replace(b"\n", b",") + b"]"
+    return MANY.validate_json(content, strict=_finite(content), extra="forbid")
 
 
 def _finite(content: bytes) -> bool:

@@ -34,7 +34,7 @@ ImplementationKey = tuple[str, str, str]
 
 _GIVES = {  # hook -> (kind, what an object of this kind must have)
     "rnnbench_backends": ("backend", ("name", "distributions", "implementations", "open")),
-    "rnnbench_cells": ("cell", ("name", "gates", "shapes", "state_shapes", "output_size", "project", "step")),
+    "rnnbench_cells": ("cell", ("name", "gates", "shapes", "state_shapes", "output_size")),
     "rnnbench_tasks": ("task", ("name", "about", "ranked", "prepare")),
     "rnnbench_implementations": ("implementation", ("backend", "cell", "name", "factory")),
 }
@@ -169,6 +169,8 @@ def _collect(plugin: Any, origin: Origin) -> list[_Given]:
 
 
 def _named(kind: str, value: Any, members: tuple[str, ...], origin: Origin) -> _Given:
+    if kind == "cell" and not hasattr(value, "over"):
+        members = (*members, "project", "step")
     missing = [member for member in members if not hasattr(value, member)]
     if missing:
         raise PluginError(f"gives a {kind} without {', '.join(missing)}: {value!r:.80}")

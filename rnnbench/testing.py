@@ -254,14 +254,14 @@ def _held(cell: Cell, spec: NetworkSpec, seed: int, shifts: Mapping[str, float])
 
 
 def _memory(cell: Cell, spec: NetworkSpec, parameters: Parameters, length: int = 64) -> float:
-    """How far apart the final states of the first layer are that began apart."""
+    """How far apart the final states of the first layer are that began apart; 0 where there are none."""
     rng = np.random.default_rng(17)
     x = rng.standard_normal((length, 1, spec.input_size))
     shapes = cell.state_shapes(sizes_of(cell, spec, 0))
     starts = [{name: scale * np.ones((1, *shape)) for name, shape in shapes.items()} for scale in (0.0, 0.5)]
     p = part(parameters, "layers.0.forward.")
     first, second = (unroll(NumpyOps(), cell, p, x, None, start)[1] for start in starts)
-    return max(float(np.abs(first[name] - second[name]).max()) for name in shapes)
+    return max((float(np.abs(first[name] - second[name]).max()) for name in shapes), default=0.0)
 
 
 def long_range_parity_of(

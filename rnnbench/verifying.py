@@ -13,7 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rnnbench.contracts import AffineCell, Attention, Cell, DecoderSpec, Merge, NetworkSpec, Settings
+from rnnbench.contracts import (
+    AffineCell,
+    Attention,
+    Cell,
+    DecoderSpec,
+    Merge,
+    NetworkSpec,
+    SequenceCell,
+    Settings,
+)
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.launch import allowed_cores
 from rnnbench.measuring.refusals import Refused, WorkerDied, refusing
@@ -51,7 +60,8 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
     All are {1, 2} layers × {one direction, both} × {with, without lengths}, what stands between layers, each
     by itself and all at once, truncated gradients, and decoders. Both merges and both readouts occur:
     directions are concatenated under one head and summed under the other. One cell, the last of ``COMPOSED``,
-    has the hardest with all of it.
+    has the hardest with all of it. A cell that computes all steps at once looks back only, and is read at
+    every step.
     """
 
     def spec(layers: int, both: bool, lengths: bool) -> NetworkSpec:
@@ -69,6 +79,9 @@ def structures(cell: Cell, *, every: bool) -> list[NetworkSpec]:
             projection=2,
         )
 
+    if isinstance(cell, SequenceCell):
+        hardest = replace(spec(2, False, True), readout="each", loss="mse")
+        return [hardest, spec(1, False, False)] if every else [hardest]
     together = replace(spec(2, True, True), residual=True, norm="layer", dropout=0.3)
     if not every:
         return [together if cell.name == COMPOSED[-1] else spec(2, True, True)]

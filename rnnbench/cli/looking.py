@@ -175,7 +175,7 @@ def _backends(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, 
 
 
 def _cells(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, Any]]:
-    from rnnbench.contracts import AffineCell, Sizes
+    from rnnbench.contracts import AffineCell, SequenceCell, Sizes
     from rnnbench.describing import parameter_count, year_of
 
     def row(name: str) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _cells(plugins: Plugins, plugin_files: Sequence[Path]) -> list[dict[str, Any
             "gates": list(cell.gates),
             "states": list(cell.state_shapes(sizes)),
             "parameters (I=64, H=128)": parameter_count(cell, sizes),
-            "parallel over time": "yes" if isinstance(cell, AffineCell) else "no",
+            "parallel over time": "yes" if isinstance(cell, (AffineCell, SequenceCell)) else "no",
             "native on": [b for b in plugins.backends if "native" in plugins.implementations_of(b, name)],
             "paper": cell.paper,
             "plugin": _origin(plugins, "cell", name),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from rnnbench.contracts import Task
+from rnnbench.cells.at_once import misfit
+from rnnbench.contracts import Cell, Task
 from rnnbench.errors import nearest
 from rnnbench.offers import Offers
 from rnnbench.planning.provisions import IMPLEMENTATIONS
@@ -87,6 +88,14 @@ def check_between(suite: Suite, row: Row, case: Case) -> None:
                 f"Give layers of 2 or more, or {axis} {shown(type(value)(0))}"
             )
             raise suite.error(suite.path_of(row, "layers", 1), message)
+
+
+def check_at_once(suite: Suite, row: Row, case: Case, cells: Mapping[str, Cell], sequences: bool) -> None:
+    """Raise ``RequestError`` for what a cell that computes all steps at once cannot be part of."""
+    found = misfit(cells[case.cell], case.bidirectional, case.window, sequences)
+    if found:
+        axis, message = found
+        raise suite.error(suite.path_of(row, axis, getattr(case, axis)), message)
 
 
 def check_score_on(suite: Suite, plugins: Plugins, planned: Collection[str]) -> None:

@@ -12,12 +12,14 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import product
 from typing import Any, NamedTuple
 
+from rnnbench.cells.at_once import no_step
 from rnnbench.cells.streaming import NO_STREAM, NO_STREAM_OF_SEQUENCES
-from rnnbench.contracts import Cell, FixedCell, NetworkSpec, Task, TaskData
+from rnnbench.contracts import Cell, FixedCell, NetworkSpec, SequenceCell, Task, TaskData
 from rnnbench.errors import RequestError, Unavailable, nearest
 from rnnbench.offers import Offers, offers_of
 from rnnbench.planning.checks import (
     all_tasks,
+    check_at_once,
     check_between,
     check_excluded,
     check_names,
@@ -111,6 +113,7 @@ def plan(
                 continue
             check_between(suite, row, planned.case)
             check_decoding(suite, row, planned.case, tasks)
+            check_at_once(suite, row, planned.case, plugins.cells, decodes(tasks[planned.case.task]))
             planned = matching.fit(row, planned) if matching else planned
             key = planned.case.key
             if kept.setdefault(key, (row, planned))[1].case != planned.case:
@@ -273,12 +276,21 @@ def _expand(
                     train=train,
                     measure=suite.measure,
                 )
-                if it.status == "ok" and "stream" in case.measure and case.bidirectional != "none":
-                    yield Planned(case, "unsupported", NO_STREAM)
-                elif it.status == "ok" and "stream" in case.measure and sequences:
-                    yield Planned(case, "unsupported", NO_STREAM_OF_SEQUENCES)
+                unmeasured = _unmeasured(case, cells[case.cell], sequences) if it.status == "ok" else ""
+                if unmeasured:
+                    yield Planned(case, "unsupported", unmeasured)
                 else:
                     yield Planned(case, it.status, it.reason)
+
+
+def _unmeasured(case: Case, cell: Cell, sequences: bool) -> str:
+    """Why something that is to be measured cannot be had of any network of this structure; "" if it can."""
+    for phase in ("stream", "gradient_flow"):
+        if phase in case.measure and isinstance(cell, SequenceCell):
+            return no_step(cell, phase)
+    if "stream" in case.measure and case.bidirectional != "none":
+        return NO_STREAM
+    return NO_STREAM_OF_SEQUENCES if "stream" in case.measure and sequences else ""
 
 
 def _provided(

@@ -14,7 +14,7 @@ import numpy as np
 from rnnbench.cells import scanning
 from rnnbench.cells.decoding import check_decoder
 from rnnbench.cells.network import stack_layers
-from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
+from rnnbench.contracts import Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
 from rnnbench_jax import IMPLEMENTATIONS
 
@@ -130,7 +130,8 @@ class JaxSession:
         check_decoder(spec, implementation)
         make = partial(JaxNetwork, cell, spec, parameters, training, self.device, dtype)
         if implementation == "portable":
-            return make(stack=stack_layers, path="lax.scan")
+            at_once = isinstance(cell, SequenceCell)
+            return make(stack=stack_layers, path="all steps at once" if at_once else "lax.scan")
         if implementation == "scan":
             scanning.check_affine(cell)
             stack = partial(stack_layers, layer=scanning.scan_layer)

@@ -15,7 +15,7 @@ from rnnbench.cells.network import network_loss, state_shapes
 from rnnbench.cells.ops import Array, Arrays
 from rnnbench.cells.penalty import penalty
 from rnnbench.cells.streaming import network_step, split_steps
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, Settings, TrainingSpec
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
 
@@ -88,6 +88,8 @@ class TensorflowNetwork:
     @property
     def path(self) -> str:
         """The layer and the loop or kernel found in the graph that was traced for it."""
+        if isinstance(self._cell, SequenceCell):
+            return self._words
         if not self._kernels:
             self._trace_apart()
         return f"{self._words}, {' and '.join(sorted(self._kernels))}"

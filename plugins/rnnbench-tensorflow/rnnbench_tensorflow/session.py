@@ -14,7 +14,7 @@ import tensorflow as tf  # type: ignore[import-untyped]
 from rnnbench.cells.decoding import check_decoder
 from rnnbench.cells.network import network_outputs, stack_layers
 from rnnbench.cells.scanning import check_affine, scan_layer
-from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
+from rnnbench.contracts import Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
 from rnnbench_tensorflow.forms import keras_form
 from rnnbench_tensorflow.native import KerasNetwork
@@ -132,11 +132,12 @@ class TensorflowSession:
             )
         if implementation != "native":
             xla = implementation == "compiled"
+            what = "all steps at once" if isinstance(cell, SequenceCell) else "the cell's step"
             return network(
                 lambda ops, *rest, **target: network_outputs(
                     ops, cell, spec, *rest[:-1], dropout=rest[-1], **target
                 ),
-                "the cell's step, XLA" if xla else "the cell's step",
+                f"{what}, XLA" if xla else what,
                 time_major=True,
                 xla=xla,
             )

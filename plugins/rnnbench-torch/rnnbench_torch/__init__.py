@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rnnbench.contracts import AffineCell, Backend, Cell, Session, Settings
+from rnnbench.contracts import AffineCell, Backend, Cell, SequenceCell, Session, Settings
 from rnnbench.hookspecs import hookimpl
 from rnnbench_torch.layout import NATIVE
 
@@ -20,7 +20,12 @@ class Torch:
     distributions: tuple[str, ...] = ("torch",)
 
     def implementations(self, cell: Cell) -> tuple[str, ...]:
-        """``native`` where torch.nn has a module, ``scan`` for affine cells; the others for all."""
+        """``native`` where torch.nn has a module, ``scan`` for affine cells, ``compiled`` for recurrent ones.
+
+        ``portable`` for all: what is compiled is the cell's step.
+        """
+        if isinstance(cell, SequenceCell):
+            return ("portable",)
         native = ("native",) if cell.name in NATIVE else ()
         scan = ("scan",) if isinstance(cell, AffineCell) else ()
         return (*native, *scan, "portable", "compiled")

@@ -14,7 +14,7 @@ from rnnbench.cells.network import network_loss, network_outputs, parameter_shap
 from rnnbench.cells.penalty import penalty
 from rnnbench.cells.scanning import scan_layer
 from rnnbench.cells.streaming import network_step, split_steps
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, SequenceCell, TrainingSpec
 from rnnbench_torch.compiled import STEPS, Compiler, compiled_layer
 from rnnbench_torch.network import place_dropout, tensor
 from rnnbench_torch.ops import TorchOps
@@ -76,6 +76,8 @@ class PortableModel:
         """See Model."""
         if self._scan:
             return scan_path(self._device)
+        if isinstance(self._cell, SequenceCell):
+            return "eager, all steps at once"
         return "eager loop" if self._compiler is None else f"inductor, {STEPS} steps at a time"
 
     @property

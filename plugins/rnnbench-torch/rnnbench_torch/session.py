@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
+from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.decoding import check_decoder
 from rnnbench.cells.scanning import check_affine
 from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
@@ -132,6 +133,7 @@ class TorchSession:
             check_affine(cell)
             model = PortableModel(cell, spec, parameters, training, dtype, self._device, scan=True)
         elif implementation == "compiled":
+            check_recurrent(cell, "compiled")
             check_compiler(self._device)
             model = PortableModel(cell, spec, parameters, training, dtype, self._device, Compiler())
         elif implementation == "native":

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import get_args
 
 import numpy as np
 
@@ -55,7 +56,7 @@ OPTIMIZER_TRAINING = TrainingSpec(optimizer="adam", lr=0.05, clip=0.01, l2=0.03)
 """Bounds every step, and leaves gradients far above ε=1e-8 yet small enough to show where ε stands."""
 OPTIMIZER_STEPS = 3
 
-MERGES: tuple[Merge, ...] = ("none", "concat", "sum")
+MERGES: tuple[Merge, ...] = get_args(Merge)
 HEADS: tuple[tuple[Readout, Loss], ...] = (("last", "cross_entropy"), ("each", "mse"))
 
 

@@ -12,8 +12,8 @@ from rnnbench.offers import Offers
 from rnnbench.planning.provisions import IMPLEMENTATIONS
 from rnnbench.plugins import KNOWN, Plugins
 from rnnbench.records import Case
-from rnnbench.suite.format import shown
 from rnnbench.suite.loading import Row, Suite, Values
+from rnnbench.suite.messages import shown
 from rnnbench.tasks.declared import declare
 
 MAX_CASES = 100_000

@@ -10,7 +10,7 @@ from typing import Any
 from rnnbench.contracts import TaskDeclaration
 from rnnbench.errors import RequestError, nearest
 from rnnbench.suite.document import Document, KeyPath
-from rnnbench.suite.format import located, shown
+from rnnbench.suite.messages import located, shown
 from rnnbench.tasks.declared import KINDS, declare
 
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,63}"

@@ -1,16 +1,14 @@
-"""What may stand in a suite: every key, its type, its bounds, and the message where it is wrong.
+"""What may stand in a suite: every key, its type and its bounds.
 
 The pydantic models here are the door; ``loading`` turns what passes into frozen values. From the
-same tables come the JSON Schema and the words "Give ..." of the messages.
+same tables come the JSON Schema and the words "Give ..." of ``messages``.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -21,14 +19,11 @@ from pydantic import (
     StringConstraints,
     create_model,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from rnnbench.errors import RequestError, nearest
+from rnnbench.contracts import Attention, DropoutKind, Dtype, Merge, Norm, Optimizer
 from rnnbench.records import MEASURES
-from rnnbench.suite.document import Document, KeyPath, dotted, kind_of
 
-MAX_BUDGET_S = 30 * 86_400
-_UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _BUDGET = r"^[0-9]+(\.[0-9]+)? ?(s|min|h)$"
 _CONFIG = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -93,8 +88,8 @@ def _merge(value: Any) -> Any:
 
 
 def _bidirectional() -> Setting:
-    merge = _word("merge of the two directions; true means concat", "none", "concat", "sum")
-    schema = Literal["none", "concat", "sum"] | bool
+    merge = _word("merge of the two directions; true means concat", *get_args(Merge))
+    schema = Merge | bool
     kind: Any = Annotated[merge.type, BeforeValidator(_merge, json_schema_input_type=schema)]
     return Setting(kind, "none, concat, sum, true or false", merge.about, merge.words)
 
@@ -122,23 +117,23 @@ AXES: Mapping[str, Setting] = {
     "layers": _whole(1, 64, "stacked layers"),
     "bidirectional": _bidirectional(),
     "residual": Setting(bool, "true or false", "add a layer's input to its output, from the second layer on"),
-    "norm": _word("normalise each layer's output over its features", "none", "layer"),
+    "norm": _word("normalise each layer's output over its features", *get_args(Norm)),
     "dropout": _below_one("share of a layer's outputs that the next layer does not get in training"),
     "dropout_kind": _word("what is dropped: drawn anew at each time step, or the same at all of them",
-                          "between", "variational"),
+                          *get_args(DropoutKind)),
     "embedding": _whole(1, 65_536, "width of the embedding, for tasks whose inputs are tokens"),
     "batch": _whole(1, 1_048_576, "sequences B in a batch"),
     "init": _word("initialiser of the weights", "uniform", "glorot", "orthogonal", "identity", "zero"),
     "gain": _real(0, 100, "factor of the initial recurrent kernels; their spectral radius if orthogonal"),
     "forget_bias": _real(-100, 100, "initial bias of the forget gate, for cells that have one"),
     "device": _DEVICE,
-    "dtype": _word("precision of parameters and arithmetic", "float32", "float64"),
+    "dtype": _word("precision of parameters and arithmetic", *get_args(Dtype)),
     "threads": _whole(1, 1024, "cores that a case may use"),
     "projection": _or_null(
         _whole(1, 65_536, "output features P of cells that project their output; null: a quarter of hidden")
     ),
     "attention": _word("what a decoder reads of the source, for tasks from sequence to sequence",
-                       "none", "bahdanau", "luong_dot", "luong_general", "luong_concat"),
+                       *get_args(Attention)),
     **_OF_TRAINING,
 }  # fmt: skip
 """Everything that multiplies, in the order in which cases are planned."""
@@ -148,7 +143,7 @@ TRAINED = tuple(_OF_TRAINING)
 
 TRAIN: Mapping[str, Setting] = {
     "optimizer": _word("how parameters are updated; ridge: only the readout, by one linear solve",
-                       "sgd", "adam", "ridge"),
+                       *get_args(Optimizer), "ridge"),
     "lr": _positive(1000, "learning rate"),
     **_OF_TRAINING,
     "steps": _whole(1, 10_000_000, "updates for each seed"),
@@ -180,7 +175,7 @@ MATCH: Mapping[str, Setting] = {
     "head": Setting(bool, "true or false", "whether those of the head count; of an embedding none do"),
 }
 
-_LISTS: Mapping[str, str] = {
+LISTS: Mapping[str, str] = {
     "measure": f"a list of {', '.join(MEASURES)}",
     "score_on": "fastest, all, or a list of backends",
 }
@@ -214,7 +209,7 @@ def _fields(settings: Mapping[str, Setting], *, several: bool = False) -> dict[s
     }
 
 
-_measure = _word("what is measured", *MEASURES)
+MEASURE = _word("what is measured", *MEASURES)
 _axes: Any = create_model("Axes", __config__=_CONFIG, **_fields(AXES, several=True))
 _row: Any = create_model("Row", __config__=_CONFIG, **_fields(AXES, several=True))
 _train: Any = create_model("Train", __config__=_CONFIG, **_fields(TRAIN))
@@ -228,7 +223,7 @@ _thresholds: Any = create_model(
     **_fields(THRESHOLDS),
     cases=(list[_special], Field(default=[], description="other thresholds for some cases; the last holds")),
 )
-_defaults: Any = create_model(
+DefaultsFormat: Any = create_model(
     "Defaults",
     __config__=_CONFIG,
     **_fields({axis: it for axis, it in AXES.items() if axis not in TRAINED}),
@@ -238,7 +233,7 @@ _defaults: Any = create_model(
         _match,
         Field(default=None, description="a hidden size for each case, by its number of parameters"),
     ),
-    measure=(_several(_measure.type), Field(default=None, description=_measure.about)),
+    measure=(_several(MEASURE.type), Field(default=None, description=MEASURE.about)),
     score_on=(
         _several(str),
         Field(default=None, description="backends that train: fastest (default), all, or a list of names"),
@@ -254,7 +249,7 @@ class SuiteFormat(BaseModel):
     about: str = Field(default="", max_length=2000, description="the question that this suite answers")
     tasks: dict[str, dict[str, Any]] = Field(default={}, description="tasks on data of your own")
     axes: _axes = Field(description="values that multiply to cases")
-    defaults: _defaults = Field(default=None, description="one value each, for every case")
+    defaults: DefaultsFormat = Field(default=None, description="one value each, for every case")
     exclude: list[_row] = Field(default=[], description="cases of the product that are left out")
     include: list[_row] = Field(
         default=[], description="further cases; a row inherits the axes it does not name"
@@ -278,91 +273,3 @@ SECTIONS: Mapping[str, str] = {
     "cases": "a list of mappings from axes to values and from thresholds to shares",
     "budget": "a time such as 30 min, 90 s or 2 h",
 }
-
-
-def read_budget(text: str | None, document: Document) -> float | None:
-    """Seconds of a budget such as "30 min" that has passed the format; None: no budget."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9.]+) ?([a-z]+)", text)
-    assert match is not None
-    seconds = float(match[1]) * _UNITS_S[match[2]]
-    if not 1 <= seconds <= MAX_BUDGET_S:
-        raise located(document, ("budget",), f"{shown(text)} is not allowed. Give from 1 s to 720 h.")
-    return seconds
-
-
-def explain(error: ErrorDetails, document: Document) -> RequestError:
-    """The error of a model as the person who wrote the suite needs it."""
-    path: KeyPath = error["loc"]
-    kind, given = error["type"], error["input"]
-    if kind == "extra_forbidden":
-        return located(document, path, _unknown(path))
-    if kind == "missing":
-        return located(document, path, f"is missing. Give {SECTIONS[str(path[-1])]}.")
-    if kind == "duplicate":
-        path = (*path, int(error["ctx"]["index"]))
-        return located(document, path, f"{shown(given[path[-1]])} is given twice")
-    if kind == "too_short":
-        return located(document, path, "an empty list. Give at least one value, or leave the key out")
-    if path[0] == "tasks" and len(path) > 1:
-        message = f"{shown(given)} is not allowed. Give a mapping with kind and the options of that kind."
-        return located(document, path, message)
-    key = next(part for part in reversed(path) if isinstance(part, str))
-    setting = {**AXES, **TRAIN, **RUN, **MATCH, **THRESHOLDS, "measure": _measure}.get(key)
-    allowed = setting.allowed if setting else _LISTS.get(key) or SECTIONS[key]
-    message = f"{shown(given)} is not allowed. Give {allowed}."
-    if isinstance(given, list) and path[:1] == ("defaults",) and key in AXES:
-        message += f" Several values belong in axes.{key}"
-    if setting and len(setting.words) > 2 and isinstance(given, str):
-        near = nearest(given, setting.words)
-        message += f" {near}" if near.startswith("Did") else ""
-    return located(document, path, message)
-
-
-def located(document: Document, path: KeyPath, message: str) -> RequestError:
-    """The error of a key, with the place where it, or the nearest key above it, was given."""
-    return RequestError(message, where=where(document, path))
-
-
-def where(document: Document, path: KeyPath) -> str:
-    """``file:line: dotted.key`` (if not given, the line of the key above it), or an option."""
-    if isinstance(path[-1] if path else None, int) and path not in document.places:
-        path = path[:-1]  # a single value, where a list may stand
-    known = path
-    while known not in document.places and known:
-        known = known[:-1]
-    place = document.places.get(known, "")
-    if place.startswith(("-", "CELL ")):
-        return place  # an option or argument of the command line names its key itself
-    return f"{place}: {dotted(path)}" if path and place else place or dotted(path)
-
-
-def shown(value: Any) -> str:
-    """A given value in a message: on one line, at most 60 characters, control characters escaped."""
-    if isinstance(value, list | dict):
-        return f"a {kind_of(value)}"
-    if isinstance(value, float):
-        return repr(value)
-    text = json.dumps(value, ensure_ascii=not str(value).isprintable())
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _unknown(path: KeyPath) -> str:
-    *above, key = path
-    if key == "<<":
-        return "unknown key. YAML 1.2 has no merge keys; write the values out"
-    if above == ["axes"] and key in _defaults.model_fields:
-        return f"is no axis, the same holds for all cases. It belongs in defaults.{key}"
-    if key in TRAINED and above != ["defaults", "train"]:
-        return f"unknown key here. It belongs in axes.{key} or defaults.train.{key}"
-    if not above and key in _defaults.model_fields:
-        home = f"axes.{key} or defaults.{key}" if key in AXES else f"defaults.{key}"
-        return f"unknown key here. It belongs in {home}"
-    levels: dict[Any, Any] = {
-        "axes": AXES, "include": AXES, "exclude": AXES, "train": TRAIN, "match": MATCH,
-        "thresholds": {**THRESHOLDS, "cases": None}, "cases": {**AXES, **THRESHOLDS},
-    }  # fmt: skip
-    section = next((part for part in reversed(above) if part in levels), None)
-    known = levels[section] if section else _defaults.model_fields if above else SuiteFormat.model_fields
-    return f"unknown key. {nearest(key, known)}"

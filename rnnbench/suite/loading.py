@@ -5,6 +5,7 @@ A suite is data: nothing in it is ever executed. Which of its names exist is ``p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -18,18 +19,12 @@ from rnnbench.errors import RequestError, nearest
 from rnnbench.records import Measure, Train
 from rnnbench.suite.declarations import read_declaration
 from rnnbench.suite.document import Document, KeyPath, parse_document, read_document
-from rnnbench.suite.format import (
-    AXES,
-    MATCH,
-    RUN,
-    THRESHOLDS,
-    SuiteFormat,
-    explain,
-    located,
-    read_budget,
-)
+from rnnbench.suite.format import AXES, MATCH, RUN, THRESHOLDS, SuiteFormat
+from rnnbench.suite.messages import explain, located, shown
 from rnnbench.thresholds import Bounds, Special, Thresholds
 
+MAX_BUDGET_S = 30 * 86_400
+_UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _MEASURE: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")
 
 Value = str | int | float
@@ -185,7 +180,7 @@ def build_suite(document: Document, *, name: str, folder: Path) -> Suite:
         exclude=tuple(_rows("exclude", model.exclude, document)),
         include=tuple(_rows("include", model.include, document)),
         thresholds=_thresholds(model.thresholds, document),
-        budget_s=read_budget(model.budget, document),
+        budget_s=_read_budget(model.budget, document),
         tasks={task: read_declaration(task, model.tasks[task], document, folder) for task in model.tasks},
         document=document,
         folder=folder,
@@ -252,3 +247,15 @@ def _score_on(names: list[str], document: Document) -> Any:
             message = f'"{name}" stands alone, or backends are named'
             raise located(document, ("defaults", "score_on", index), message)
     return names[0] if names[0] in ("fastest", "all") else tuple(names)
+
+
+def _read_budget(text: str | None, document: Document) -> float | None:
+    """Seconds of a budget such as "30 min" that has passed the format; None: no budget."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9.]+) ?([a-z]+)", text)
+    assert match is not None
+    seconds = float(match[1]) * _UNITS_S[match[2]]
+    if not 1 <= seconds <= MAX_BUDGET_S:
+        raise located(document, ("budget",), f"{shown(text)} is not allowed. Give from 1 s to 720 h.")
+    return seconds

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from rnnbench.errors import RequestError, nearest
-from rnnbench.suite.format import shown
+from rnnbench.suite.messages import shown
 
 _HEAD_BYTES = 1 << 20
 _HEAD_ROWS = 500

@@ -43,7 +43,10 @@ class Sizes:
 
 
 class Cell(Protocol):
-    """A recurrent cell: pure, stateless, hashable, written once over ``ops`` (see ``rnnbench.cells``)."""
+    """What a layer is made of: pure, stateless, hashable, written once over ``ops`` (see ``rnnbench.cells``).
+
+    Either a ``RecurrentCell`` or a ``SequenceCell``.
+    """
 
     def __hash__(self) -> int: ...
     @property
@@ -68,6 +71,10 @@ class Cell(Protocol):
         """Features of ``y``."""
         ...
 
+
+class RecurrentCell(Cell, Protocol):
+    """A cell that computes one time step after the other, and passes a state on."""
+
     def project(self, ops: Ops, p: Mapping[str, Array], x: Array) -> dict[str, Array]:
         """The part of the input that is pointwise in time: x (T,B,I) -> {name: (T,B,...)}.
 
@@ -79,6 +86,19 @@ class Cell(Protocol):
         self, ops: Ops, p: Mapping[str, Array], u: Mapping[str, Array], state: Mapping[str, Array]
     ) -> tuple[dict[str, Array], Array]:
         """One time step: u {name: (B,...)}, state {name: (B,...)} -> (new state, y (B,output_size))."""
+        ...
+
+
+@runtime_checkable
+class SequenceCell(Cell, Protocol):
+    """A layer that computes all steps at once and has no state: ``state_shapes`` is empty.
+
+    It is causal: y_t depends on no x later than t. So padding, which stands behind a sequence, reaches
+    none of its steps, and ``over`` need not know of lengths.
+    """
+
+    def over(self, ops: Ops, p: Mapping[str, Array], x: Array) -> Array:
+        """x (T,B,I) -> y (T,B,output_size)."""
         ...
 
 
@@ -102,7 +122,7 @@ class FixedCell(Cell, Protocol):
 
 
 @runtime_checkable
-class AffineCell(Cell, Protocol):
+class AffineCell(RecurrentCell, Protocol):
     """A cell that is linear in its state: s_t = a_t ⊙ s_{t-1} + b_t, with a and b from the inputs.
 
     So all steps can be computed at once, by an associative scan over time. With ``complex_state`` the last

@@ -261,11 +261,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a session is opened with. ``threads`` has been pinned by the worker before the import."""
+    """What a session is opened with. ``threads`` has been pinned by the worker before the import.
+
+    ``optimize`` False: nothing will be timed, so a compiler may take the shortest way to the same numbers.
+    """
 
     device: str = "cpu"
     dtype: Dtype = "float32"
     threads: int = 1
+    optimize: bool = True
 
 
 class Network(Protocol):

@@ -34,6 +34,8 @@ def open_session(settings: Settings, cells: Mapping[str, Cell]) -> JaxSession:
     Unavailable where JAX or the device is not here.
     """
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    if not settings.optimize:
+        os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *hasty_flags()]).strip()
     try:
         import jax
     except ImportError as error:
@@ -50,6 +52,15 @@ def open_session(settings: Settings, cells: Mapping[str, Cell]) -> JaxSession:
         raise Unavailable(f'jax has no device "{settings.device}" here. {nearest(settings.device, devices)}')
     config.update("jax_default_device", devices[name])
     return JaxSession(settings, cells, devices)
+
+
+def hasty_flags() -> list[str]:
+    """For XLA: compile what is not timed in less than half of the time."""
+    flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+    # XLA ends the process for a flag that it does not know, and nobody promises this one
+    if version("jaxlib").startswith("0.10."):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    return flags
 
 
 def _devices() -> dict[str, jax.Device]:

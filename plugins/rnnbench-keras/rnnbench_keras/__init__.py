@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from rnnbench.contracts import Backend, Cell, Session, Settings
 from rnnbench.errors import Unavailable
@@ -68,9 +69,20 @@ def import_variables(framework: str, settings: Settings) -> dict[str, str]:
             wanted["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")
         case "jax":
             wanted["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+            if not settings.optimize:
+                wanted["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *hasty_flags()]).strip()
         case "torch":
             wanted["KERAS_TORCH_DEVICE"] = settings.device
     return wanted
+
+
+def hasty_flags() -> list[str]:
+    """For XLA: compile what is not timed in less than half of the time."""
+    flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+    # XLA ends the process for a flag that it does not know, and nobody promises this one
+    if version("jaxlib").startswith("0.10."):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    return flags
 
 
 BACKENDS = (

@@ -43,6 +43,9 @@ def open_framework(name: str, settings: Settings) -> TensorflowFramework:
             f'backend "{name}": TensorFlow already computes in this process. Open it in one of its own.'
         ) from error
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    if not settings.optimize:
+        # what rewrites graphs takes longer than a probe runs
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     return TensorflowFramework("CPU:0" if gpu is None else "GPU:0", tuple(present))
 
 

@@ -44,6 +44,9 @@ def open_session(settings: Settings, cells: Mapping[str, Cell]) -> TensorflowSes
     _configure(partial(_set_threads, settings.threads), f"{settings.threads} threads")
     _configure(partial(_set_device, device), f'device "{settings.device}"')
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    if not settings.optimize:
+        # what rewrites graphs takes longer than a probe runs
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     return TensorflowSession(settings, cells, "CPU:0" if device is None else "GPU:0", tuple(present))
 
 

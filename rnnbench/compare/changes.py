@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rnnbench.compare.outcome import FAILED, Change
-from rnnbench.compare.pairing import Pairing, key_of
+from rnnbench.compare.pairing import Pairing
 from rnnbench.compare.verdicts import Times
 from rnnbench.records import Record
 
@@ -58,7 +58,7 @@ def find_changes(pairing: Pairing, base: Mapping[str, Times], head: Mapping[str,
 
 
 def _measured(record: Record, times: Mapping[str, Times]) -> set[str]:
-    found: set[str] = set(times.get(key_of(record.case), ()))
+    found: set[str] = set(times.get(record.case.key, ()))
     if record.score is not None:
         found.add("score")
     return found

@@ -10,7 +10,7 @@ from typing import Any
 from rnnbench.compare.changes import find_changes
 from rnnbench.compare.fingerprints import unlike_runs, unlike_workers
 from rnnbench.compare.outcome import Change, Comparison, Row, Side
-from rnnbench.compare.pairing import PAIRED, Pair, Pairing, key_of, pair_axis, pair_runs
+from rnnbench.compare.pairing import PAIRED, Pair, Pairing, pair_axis, pair_runs
 from rnnbench.compare.spreads import Spreads, spreads_of
 from rnnbench.compare.verdicts import Mode, Timed, Times, count_rows, missing_rows, score_row, time_rows
 from rnnbench.records import Case, Measure, Run
@@ -99,7 +99,7 @@ def compare_axis(
     def scored(pair: Pair) -> bool:
         """Only where each side was trained itself: a score that is quoted would be compared with itself."""
         return all(
-            each.score and each.score.trained_on == key_of(each.case) for each in (pair.base, pair.head)
+            each.score and each.score.trained_on == each.case.key for each in (pair.base, pair.head)
         )
 
     terms = _Terms(
@@ -161,8 +161,8 @@ def _rows(pair: Pair, base: Mapping[str, Times], head: Mapping[str, Times], term
         yield Row(pair.base.case, pair.head.case, "case", "", "incomparable", text="; ".join(unlike))
         return
     bounds = terms.thresholds.of(pair.head.case)
-    key = key_of(pair.head.case)
-    then, now = base.get(key_of(pair.base.case), {}), head.get(key, {})
+    key = pair.head.case.key
+    then, now = base.get(pair.base.case.key, {}), head.get(key, {})
     yield from time_rows(pair, then, now, terms.mode, bounds, terms.spreads.get(key, {}))
     if terms.mode != "apart":
         yield from count_rows(pair, bounds, exactly=terms.exactly)

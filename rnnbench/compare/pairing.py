@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from typing import Any
 
 from rnnbench.errors import RequestError, nearest
@@ -16,12 +15,6 @@ PAIRED = ("backend", "implementation", "device", "env")
 
 TERMS = ("threads", "dtype")
 """Terms of measuring: cases that differ only in these ask the same question and cannot be compared."""
-
-
-@lru_cache(maxsize=1 << 17)
-def key_of(case: Case) -> str:
-    """The case's key, worked out once: a digest for each of its rows would take half of all the time."""
-    return case.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +90,13 @@ def _match(
     return pairs, left[0], left[1]
 
 
-def _by_question(records: Iterable[Record], ignored: tuple[str, ...]) -> Mapping[Case, list[Record]]:
+def _by_question(records: Iterable[Record], ignored: tuple[str, ...]) -> Mapping[str, list[Record]]:
     neutral: dict[str, Any] = {"env": PRESENT, "threads": 1, "dtype": "float32"}
     reset = {name: neutral[name] for name in ignored}
-    found: dict[Case, list[Record]] = {}
+    found: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(replace(record.case, **reset) if reset else record.case, []).append(record)
+        case = replace(record.case, **reset) if reset else record.case
+        found.setdefault(case.key, []).append(record)
     return found
 
 

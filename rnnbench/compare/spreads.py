@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rnnbench.compare.fingerprints import unlike_workers
-from rnnbench.compare.pairing import key_of
 from rnnbench.compare.verdicts import Spread
 from rnnbench.judging import spread_between
 from rnnbench.records import Measure
@@ -48,5 +47,5 @@ def _like(run: RunResults, head: RunResults) -> set[str]:
         if worker not in alike:
             alike[worker] = not unlike_workers(run.run, case, head.run, case)
         if alike[worker]:
-            found.add(key_of(case))
+            found.add(case.key)
     return found

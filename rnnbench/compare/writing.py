@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from rnnbench.compare.outcome import VERDICTS, Change, Comparison, Row
-from rnnbench.compare.pairing import AXES, key_of
+from rnnbench.compare.pairing import AXES
 from rnnbench.errors import RequestError
 
 FORMAT = 1
@@ -26,7 +26,7 @@ def encode(comparison: Comparison, fail_on: Collection[str] = ()) -> bytes:
     # many rows share a case; to hash one is what most of the time would go to
     cases = {id(row.case): row.case for row in (*comparison.rows, *changes)}
     cases |= {id(row.base_case): row.base_case for row in comparison.rows}
-    keys = {name: key_of(case) for name, case in cases.items()}
+    keys = {name: case.key for name, case in cases.items()}
     counts = Counter(row.verdict for row in comparison.rows)
     content = {
         "format": FORMAT,
@@ -91,7 +91,7 @@ def _bounds(value: float, low: float | None, high: float | None) -> dict[str, An
 
 def _change(change: Change) -> dict[str, Any]:
     return {
-        "case": key_of(change.case),
+        "case": change.case.key,
         "what": change.what,
         "base": change.base,
         "head": change.head,

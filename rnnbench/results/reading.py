@@ -106,9 +106,14 @@ def timings(blocks: Iterable[Block]) -> dict[tuple[str, Measure], dict[int, dict
     """
     found: dict[tuple[str, Measure], dict[int, dict[int, float]]] = {}
     for block in blocks:
-        processes = found.setdefault((block.case, block.phase), {})
-        rounds = processes.setdefault(block.process, {})
-        if rounds and block.round <= next(reversed(rounds)):
+        at = block.case, block.phase
+        processes = found.get(at)
+        if processes is None:
+            processes = found[at] = {}
+        rounds = processes.get(block.process)
+        if rounds is None:
+            rounds = processes[block.process] = {}
+        elif rounds and block.round <= next(reversed(rounds)):
             rounds.clear()
         rounds[block.round] = block.per_call_s
     return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,11 +19,12 @@ import synthetic
 
 from rnnbench.records import Curve, Parity, Record, Score
 from rnnbench.report.answers import learning, speed, summary
-from rnnbench.report.figures import Figure, figures
-from rnnbench.report.inlining import inline
+from rnnbench.report.figures import figures
+from rnnbench.report.inlining import Looks, inline
 from rnnbench.report.page import render, write
 from rnnbench.report.panels import spread, styles
 from rnnbench.report.ranking import rank_groups
+from rnnbench.report.splitting import Figure
 from rnnbench.report.terminal import table
 from rnnbench.results.reading import RunResults
 
@@ -42,13 +45,17 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.code: list[tuple[str, str]] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.cdata_elem:
+            self.code.append((self.cdata_elem, data))
+        else:
+            self.words.append(data)
 
     @property
     def text(self) -> str:
@@ -107,7 +114,9 @@ def test_hostile_names_stay_text() -> None:
     results = synthetic.hostile()
     html = render(results, figures(synthetic.hostile(synthetic.HOSTILE_LABELS)))
     page = Page(html)
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "img", "link", "object"})
+    assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "img", "link", "object"})
+    assert [tag for tag, _ in page.code] == ["style", "script", "script"]
+    assert [tag for tag, _ in page.tags].count("script") == 2
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert "<script>alert('1')</script>" in page.text
     assert "$x^2$ \\alpha {{ 7 * 7 }}" in page.text
@@ -118,14 +127,23 @@ def test_hostile_names_stay_text() -> None:
     assert not set("\u202e\u200f\a\t") & set(html)
 
 
-def test_the_page_loads_nothing_and_runs_nothing(drawn: tuple[Figure, ...]) -> None:
+def test_the_page_loads_nothing_and_runs_nothing_but_its_own(drawn: tuple[Figure, ...]) -> None:
     page = Page(render(RESULTS, drawn))
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action"):
             assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
-        assert "url(http" not in (attributes.get("style") or "")
+        assert "style" not in attributes, (tag, attributes)
+    (_, style), (_, script), (_, data) = page.code
+    assert "url(" not in style.replace("url(#", "")
+    assert "@import" not in style
+    digests = [b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in (script, style)]
     policies = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"]
+    assert policies == [
+        f"default-src 'none'; script-src 'sha256-{digests[0]}'; style-src 'sha256-{digests[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    ]
+    assert [a.get("type") for tag, a in page.tags if tag == "script"] == [None, "application/json"]
+    assert len(json.loads(data)["rows"]) == len(RESULTS.records)
 
 
 def test_every_id_is_unique_and_every_reference_has_its_target(drawn: tuple[Figure, ...]) -> None:
@@ -187,16 +205,18 @@ def test_equal_results_give_equal_bytes_in_any_process(tmp_path: Path) -> None:
 
 def test_figures_answer_their_questions_and_say_it_in_words(drawn: tuple[Figure, ...]) -> None:
     panels = {figure.name: [panel.title for panel in figure.panels] for figure in drawn}
-    assert list(panels) == ["time", "score", "tradeoff", "learning", "first", "matrix"]
+    assert list(panels) == [
+        "time", "memory", "score", "tradeoff", "learning", "seconds", "first", "total", "matrix", "blocks", "spread",
+    ]  # fmt: skip
     assert panels["time"] == ["copy, gru", "copy, lstm"]
     assert panels["learning"] == ["copy, T 20", "copy, T 100"]
     for figure in drawn:
         for panel in figure.panels:
             assert len(panel.alt) > 40
             assert panel.saved("png").startswith(b"\x89PNG")
-            root = ElementTree.fromstring(inline(panel))
+            root = ElementTree.fromstring(inline(panel, looks := Looks()))
             assert (root.get("role"), root.get("aria-label")) == ("img", panel.alt)
-            assert "1b1f24" not in inline(panel)  # its ink is the page's
+            assert "1b1f24" not in inline(panel, looks) + looks.rules  # its ink is the page's
 
 
 def test_styles_differ_and_kinds_share_a_colour() -> None:

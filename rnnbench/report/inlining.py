@@ -1,28 +1,53 @@
-"""A panel's SVG made part of an HTML page."""
+"""A panel's SVG made part of an HTML page, whose policy forbids style attributes: each becomes a class."""
 
 from __future__ import annotations
 
 import re
 from xml.etree import ElementTree
 
-from rnnbench.report.panels import GRID, INK, MUTED, Panel
+from rnnbench.report.panels import COLOURS, GRID, INK, MUTED, Panel, series_of
 
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+PALETTE = {colour.lower(): f"var(--c{index})" for index, colour in enumerate(COLOURS)} | {
+    INK: "var(--ink)", GRID: "var(--line)", MUTED: "var(--muted)"
+}  # fmt: skip
 
 
-def inline(panel: Panel) -> str:
-    """The SVG for an HTML page: unique ids, a text alternative, ink and grid in the page's colours."""
+class Looks(dict[str, str]):
+    """Declarations -> the class that stands for them, over all panels of a page."""
+
+    def __missing__(self, declarations: str) -> str:
+        self[declarations] = f"f{len(self)}"
+        return self[declarations]
+
+    @property
+    def rules(self) -> str:
+        """CSS."""
+        return "".join(f".{name}{{{declarations}}}\n" for declarations, name in self.items())
+
+
+def inline(panel: Panel, looks: Looks) -> str:
+    """The SVG for an HTML page: unique ids, a text alternative, colours of the page, light or dark.
+
+    What belongs to one line says whose in ``data-series``.
+    """
     ElementTree.register_namespace("", SVG_NAMESPACE)
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ElementTree.fromstring(panel.svg)
     for element in root.iter():
-        for key, value in element.attrib.items():
+        for key, value in [*element.attrib.items()]:
             if key == "id":
-                element.set(key, f"{panel.name}-{value}")
+                _name(element, panel, value)
             elif key.endswith("href"):
                 element.set(key, value.replace("#", f"#{panel.name}-", 1))
-            elif key in ("style", "clip-path"):
-                element.set(key, _themed(value.replace("url(#", f"url(#{panel.name}-")))
+            elif key == "clip-path":
+                element.set(key, _local(value, panel))
+            elif key == "style":
+                del element.attrib[key]
+                element.set("class", looks[_themed(_local(value, panel))])
+    for parent in root.findall(f".//{{{SVG_NAMESPACE}}}style/.."):
+        for sheet in parent.findall(f"{{{SVG_NAMESPACE}}}style"):
+            parent.remove(sheet)
     for metadata in root.findall(f"{{{SVG_NAMESPACE}}}metadata"):
         root.remove(metadata)
     for size in ("width", "height"):
@@ -32,7 +57,22 @@ def inline(panel: Panel) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def _name(element: ElementTree.Element, panel: Panel, value: str) -> None:
+    series = series_of(value)
+    if series is None:
+        element.set("id", f"{panel.name}-{value}")
+    else:
+        del element.attrib["id"]
+        element.set("data-series", series)
+
+
+def _local(value: str, panel: Panel) -> str:
+    return value.replace("url(#", f"url(#{panel.name}-")
+
+
 def _themed(style: str) -> str:
     style = re.sub(r"font: (.*?)(\d+px) [^;]*", r"font: \1\2 system-ui, sans-serif", style)
     style = style.replace("fill: #ffffff", "fill: none")
-    return style.replace(INK, "var(--ink)").replace(GRID, "var(--line)").replace(MUTED, "var(--muted)")
+    for colour, variable in PALETTE.items():
+        style = style.replace(colour, variable)
+    return style

@@ -311,21 +311,22 @@ def describe(
 ) -> None:
     """A cell's equations, the shapes and parameters of a network of it, and what each backend runs."""
     from rnnbench.cli import describing
+    from rnnbench.contracts import DecoderSpec, NetworkSpec
 
-    describing.describe_cell(
-        cell,
-        features=features,
+    spec = NetworkSpec(
+        cell=cell,
+        input_size=features,
         hidden=hidden,
-        output=output,
-        vocab=vocab,
+        output_size=output,
+        readout=readout.value if attention is None else "each",
+        loss="cross_entropy",
         layers=layers,
         bidirectional=bidirectional.value,
+        vocab=vocab,
         projection=projection,
-        readout=readout.value,
-        attention=None if attention is None else attention.value,
-        plugin_files=plugin or [],
-        json=json,
+        decoder=None if attention is None else DecoderSpec(features, attention.value),
     )
+    describing.describe_cell(spec, plugin_files=plugin or [], json=json)
 
 
 @app.command()

@@ -10,47 +10,20 @@ from pydantic_core import to_json
 
 from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.measuring import discover_plugins
-from rnnbench.contracts import Attention, DecoderSpec, Merge, NetworkSpec, Readout
+from rnnbench.contracts import NetworkSpec
 from rnnbench.describing import Description, describe
 from rnnbench.errors import RequestError, nearest
 from rnnbench.offers import Offers, offers_of
 
 
-def describe_cell(
-    name: str,
-    *,
-    features: int,
-    hidden: int,
-    output: int,
-    vocab: int | None,
-    layers: int,
-    bidirectional: Merge,
-    projection: int | None,
-    readout: Readout,
-    attention: Attention | None,
-    plugin_files: Sequence[Path],
-    json: bool,
-) -> None:
+def describe_cell(spec: NetworkSpec, *, plugin_files: Sequence[Path], json: bool) -> None:
     """Print the equations, a summary of the network, and what each backend runs it with."""
-    plugins = discover_plugins(plugin_files)
+    plugins, name = discover_plugins(plugin_files), spec.cell
     if name not in plugins.cells:
         raise RequestError(f'no cell "{name}". {nearest(name, plugins.cells)}', where="CELL")
-    spec = NetworkSpec(
-        cell=name,
-        input_size=features,
-        hidden=hidden,
-        output_size=output,
-        readout=readout if attention is None else "each",
-        loss="cross_entropy",
-        layers=layers,
-        bidirectional=bidirectional,
-        vocab=vocab,
-        projection=projection,
-        decoder=None if attention is None else DecoderSpec(features, attention),
-    )
     described = describe(plugins.cells[name], spec)
     backends = _backends(offers_of(plugins), name)
-    if attention is not None:
+    if spec.decoder is not None:
         # a decoder is run by nothing else
         backends = {backend: ["portable"] for backend, names in backends.items() if "portable" in names}
     if json:

@@ -21,6 +21,7 @@ from typing import get_args
 
 import numpy as np
 
+from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.network import part, sizes_of, unroll
 from rnnbench.contracts import (
     Batch,
@@ -51,6 +52,9 @@ from rnnbench.reference import (
     worst_error,
 )
 from rnnbench.training import global_norm, start_slots, update
+
+CELLS: Mapping[str, Cell] = {cell.name: cell for cell in rnnbench_cells()}
+"""The shipped ones, by name."""
 
 OPTIMIZER_TRAINING = TrainingSpec(optimizer="adam", lr=0.05, clip=0.01, l2=0.03)
 """Bounds every step, and leaves gradients far above ε=1e-8 yet small enough to show where ε stands."""

@@ -10,13 +10,12 @@ import pytest
 from autograd import elementwise_grad, grad
 from oracles import bare_layers, keras_on_one_thread, probe
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.activations import ACTIVATIONS, LEAKY_SLOPE, prelu
 from rnnbench.contracts import Sizes, StartingCell
 from rnnbench.numpy_ops import NumpyOps
+from rnnbench.testing import CELLS
 
 OPS = NumpyOps()
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 X = np.random.default_rng(0).uniform(-5, 5, (40, 3))
 SLOPE = np.array([0.25, -0.4, 1.7])
 

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Sizes
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, time_major
+from rnnbench.testing import CELLS
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 EVERY = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 OPS = NumpyOps()
 

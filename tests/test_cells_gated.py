@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.normalising import layer_norm
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Sizes
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import Answers, probe_batch, probe_parameters, reference_answers
+from rnnbench.testing import CELLS
 from rnnbench.training import initialise
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 LAYER = "layers.0.forward."
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Attention, DecoderSpec, NetworkSpec, Session, Settings
 from rnnbench.errors import Unsupported
 from rnnbench.plugins import FIRST_PARTY, discover
@@ -24,8 +23,8 @@ from rnnbench.reference import (
     reference_decoded,
     worst_error,
 )
+from rnnbench.testing import CELLS
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 BACKENDS = [
     name if name == "numpy" else pytest.param(name, marks=pytest.mark.framework) for name in FIRST_PARTY
 ]

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from oracles import keras_on_one_thread
 
-from rnnbench.cells import rnnbench_cells
-from rnnbench.contracts import Cell, NetworkSpec
+from rnnbench.contracts import NetworkSpec
 from rnnbench.describing import OWN_BIASES, describe
+from rnnbench.testing import CELLS
 
 Invoke = Callable[..., tuple[int, str, str]]
-CELLS: dict[str, Cell] = {cell.name: cell for cell in rnnbench_cells()}
 TEXT = NetworkSpec("lstm", 64, 128, 10, "last", "cross_entropy", vocab=1000)
 
 

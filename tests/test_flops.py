@@ -11,7 +11,6 @@ import pytest
 import synthetic
 
 from rnnbench.breakeven import break_even_calls
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Batch, DecoderSpec, NetworkSpec, Settings, Sizes, TrainingSpec
 from rnnbench.flops import StepFlops, network_flops, step_flops
 from rnnbench.measuring import peak
@@ -21,8 +20,8 @@ from rnnbench.records import Block, Record
 from rnnbench.reference import probe_batch, probe_parameters
 from rnnbench.results.reading import RunResults
 from rnnbench.results.tidy import tabulate
+from rnnbench.testing import CELLS
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 I, H, O, B, T = 7, 5, 3, 4, 6  # noqa: E741 - the letters of the equations
 SPEC = NetworkSpec("lstm", I, H, O, "each", "mse")
 

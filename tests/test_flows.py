@@ -13,7 +13,6 @@ import synthetic
 from test_conductor import run
 from test_page import Page
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec
 from rnnbench.gradient_flow import closed_form, measure_flow
 from rnnbench.records import Case, Flow, GradientFlow
@@ -25,9 +24,8 @@ from rnnbench.report.page import render
 from rnnbench.report.panels import Curve
 from rnnbench.results.encoding import decode, encode
 from rnnbench.results.reading import RunResults
+from rnnbench.testing import CELLS
 from rnnbench.training import initialise
-
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 
 
 @pytest.mark.slow

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 from autograd import jacobian
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.network import network_loss, network_outputs
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Readout, Sizes
 from rnnbench.gradient_flow import closed_form, measure_flow, step_jacobian
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, time_major
+from rnnbench.testing import CELLS
 from rnnbench.training import initialise
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 LINEAR, TANH = Elman("elman_linear", "linear"), Elman("elman", "tanh")
 LAST = NetworkSpec("", 3, 6, 2, "last", "mse")
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from oracles import H, bare_layers, gates_side_by_side, probe
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Cell
+from rnnbench.testing import CELLS
 
 pytestmark = pytest.mark.framework
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 TORCH_GATES = {"elman": "h", "elman_relu": "h", "lstm": "ifgo", "gru": "rzn"}
 ONNX_GATES = {"elman": "h", "lstm": "iofg", "gru": "zrn", "gru_reset_before": "zrn"}
 

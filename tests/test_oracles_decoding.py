@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from oracles import gates_side_by_side
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Attention, DecoderSpec, NetworkSpec
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers, reference_decoded
+from rnnbench.testing import CELLS
 
 pytestmark = pytest.mark.framework
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 ORDERS = {"lstm": "ifgo", "gru": "rzn", "elman": ["h"]}
 I, H, O, D, T, S, B = 3, 5, 4, 6, 7, 5, 4  # noqa: E741 - the letters of the equations
 

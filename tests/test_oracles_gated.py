@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from oracles import H, I, bare_layers, gates_side_by_side, probe
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.normalising import LAYER_NORM_EPSILON
+from rnnbench.testing import CELLS
 
 pytestmark = pytest.mark.framework
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 LAYER = "layers.0.forward."
 Run = Callable[[Any, dict[str, Any], Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 """torch, parameters, x (B,T,I), states (B,...) -> y (B,T,F) and the states at the end."""

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from oracles import H, bare_layers, gates_side_by_side, keras_on_one_thread, probe
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Cell
+from rnnbench.testing import CELLS
 
 pytestmark = [pytest.mark.framework, pytest.mark.slow]
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 KERAS_GATES = {
     "elman": "h",
     "elman_relu": "h",

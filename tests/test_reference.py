@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from wrong_cells import WRONG
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.gru import GRU
 from rnnbench.cells.lstm import LSTM
@@ -34,6 +33,7 @@ from rnnbench.reference import (
     tolerance,
 )
 from rnnbench.testing import (
+    CELLS,
     OPTIMIZER_TRAINING,
     conformance_specs,
     covering_specs,
@@ -44,8 +44,6 @@ from rnnbench.testing import (
 
 sys.path.insert(0, str(Path(__file__).parent / "example-plugin"))
 import rnnbench_example as toy  # type: ignore[import-not-found]
-
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 
 
 def spec_of(cell: Cell, **changes: Any) -> NetworkSpec:

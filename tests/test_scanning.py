@@ -11,7 +11,6 @@ from affine import affine_loop, draw_affine
 from autograd import value_and_grad
 from autograd.test_util import check_grads
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.network import network_loss, network_outputs, stack_layers, unroll
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.cells.scanning import scan_layer
@@ -19,9 +18,9 @@ from rnnbench.contracts import AffineCell, Cell, NetworkSpec, Sizes
 from rnnbench.errors import PluginError, Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, time_major
+from rnnbench.testing import CELLS
 
 OPS = NumpyOps()
-CELLS: dict[str, Cell] = {cell.name: cell for cell in rnnbench_cells()}
 
 
 @dataclass(frozen=True)

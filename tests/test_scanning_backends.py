@@ -12,8 +12,7 @@ import pytest
 from affine import affine_gradients, affine_loop, draw_affine
 from oracles import tensorflow_on_one_thread
 
-from rnnbench.cells import rnnbench_cells
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, Session, Settings
+from rnnbench.contracts import Batch, NetworkSpec, Parameters, Session, Settings
 from rnnbench.errors import Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.plugins import FIRST_PARTY, discover
@@ -25,9 +24,8 @@ from rnnbench.reference import (
     reference_answers,
     worst_error,
 )
-from rnnbench.testing import parity_of
+from rnnbench.testing import CELLS, parity_of
 
-CELLS: dict[str, Cell] = {cell.name: cell for cell in rnnbench_cells()}
 DENSE = NetworkSpec("mingru", 3, 5, 4, "last", "mse")
 HARD = replace(DENSE, readout="each", layers=2, bidirectional="concat", lengths=True)
 BACKENDS = [

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_workers import PLUGINS
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Batch, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unsupported
 from rnnbench.measuring.bench import Bench, open_bench
@@ -26,9 +25,8 @@ from rnnbench.reference import probe_batch, probe_parameters
 from rnnbench.results.reading import timings
 from rnnbench.results.tidy import percentile_timings
 from rnnbench.suite.loading import load_suite
-from rnnbench.testing import step_parity_of
+from rnnbench.testing import CELLS, step_parity_of
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 DENSE = NetworkSpec("", 3, 5, 4, "each", "mse", layers=2)
 SPECS = {
     "each": DENSE,

@@ -11,7 +11,6 @@ import pytest
 from autograd import jacobian
 from oracles import H, bare_layers, gates_side_by_side, probe
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.antisymmetric import Antisymmetric
 from rnnbench.cells.cornn import CoRNN
 from rnnbench.cells.esn import ESN
@@ -20,9 +19,9 @@ from rnnbench.cells.ligru import LiGRU
 from rnnbench.contracts import FixedCell, Sizes, StartingCell
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_parameters
+from rnnbench.testing import CELLS
 
 OPS = NumpyOps()
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 NAMES = ("indrnn", "ligru", "antisymmetric", "cornn", "esn")
 PREFIX = "layers.0.forward."
 

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.elman import Elman
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Readout
 from rnnbench.reference import Answers, probe_batch, probe_parameters, reference_answers
+from rnnbench.testing import CELLS
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 LINEAR = Elman("elman_linear", "linear")
 SCALAR = NetworkSpec("elman_linear", 1, 1, 1, "last", "mse")
 w, X, TARGET = 0.8, (0.3, -1.1, 0.7, 0.9, -0.4, 1.3, 0.2), 0.25

@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 from rnnbench_keras import BACKENDS
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Batch, NetworkSpec, Session, Settings, TrainingSpec
+from rnnbench.testing import CELLS
 from rnnbench.training import initialise
 
 B, T, I, H, O = 32, 100, 64, 128, 10  # noqa: E741
 LAYERS = {"lstm": "LSTM", "gru": "GRU", "elman": "SimpleRNN"}
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 
 
 def sequential(framework: str, cell: str, inputs: np.ndarray) -> Callable[[], Any]:

@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 from rnnbench_keras import BACKENDS, KerasBackend
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Parameters, Session, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.reference import probe_batch, probe_parameters
-from rnnbench.testing import optimizer_parity_of, parity_of, step_parity_of
+from rnnbench.testing import CELLS, optimizer_parity_of, parity_of, step_parity_of
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 SIMPLE = NetworkSpec("lstm", 3, 5, 4, "last", "cross_entropy")
 HARD = replace(SIMPLE, readout="each", loss="mse", layers=2, bidirectional="concat", lengths=True)
 TOKENS = replace(SIMPLE, cell="gru", vocab=9, lengths=True)

@@ -16,12 +16,11 @@ from time import perf_counter
 import numpy as np
 from rnnbench_numpy.backend import NumpyBackend
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Batch, Network, NetworkSpec, Settings, TrainingSpec
+from rnnbench.testing import CELLS
 from rnnbench.training import initialise
 
 B, T, I, H = 32, 100, 64, 128  # noqa: E741 - the field's names
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 
 
 def native_network(cell: str, threads: int) -> tuple[Network, Batch]:

@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 from rnnbench_numpy.backend import NumpyBackend
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Session, Settings
-from rnnbench.testing import conformance_specs, parity_of, step_parity_of
+from rnnbench.testing import CELLS, conformance_specs, parity_of, step_parity_of
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 PAIRS = [(name, way) for name, cell in CELLS.items() for way in NumpyBackend().implementations(cell)]
 SPECS = [spec for cell in CELLS.values() for spec in conformance_specs(cell)]
 NATIVE = [spec for spec in SPECS if (spec.cell, "native") in PAIRS]

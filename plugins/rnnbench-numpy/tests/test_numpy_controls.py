@@ -17,12 +17,9 @@ from rnnbench_numpy.native.lstm import LSTMKernel
 from rnnbench_numpy.native.rows import Rows, rows_of
 from rnnbench_numpy.native.weights import Weights
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Settings
 from rnnbench.records import Parity
-from rnnbench.testing import parity_of
-
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
+from rnnbench.testing import CELLS, parity_of
 
 
 def parity(cell: str) -> Parity:

@@ -12,16 +12,14 @@ from rnnbench_numpy.native.optimizer import Optimizer
 from rnnbench_numpy.native.rows import rows_of
 from rnnbench_numpy.native.space import Space
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.lstm import LSTM
 from rnnbench.contracts import Network, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers
-from rnnbench.testing import parity_of
+from rnnbench.testing import CELLS, parity_of
 from rnnbench.training import start_slots, update
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 SPEC = NetworkSpec("lstm", 3, 5, 4, "each", "mse", 2, "concat", lengths=True)
 OFFERED = [(name, way) for name, cell in CELLS.items() for way in NumpyBackend().implementations(cell)]
 PAIRS = pytest.mark.parametrize(("cell", "implementation"), OFFERED)

@@ -11,18 +11,16 @@ import pytest
 from rnnbench_tensorflow import TensorflowBackend
 from rnnbench_tensorflow.forms import keras_form
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.network import parameter_shapes
 from rnnbench.contracts import NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers
-from rnnbench.testing import MERGES, parity_of, step_parity_of
+from rnnbench.testing import CELLS, MERGES, parity_of, step_parity_of
 from rnnbench.training import start_slots, update
 
 pytestmark = pytest.mark.framework
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 # all others are portable alone, and the parity matrix has them
 NATIVE = [name for name, cell in CELLS.items() if "native" in TensorflowBackend().implementations(cell)]
 SMALL = NetworkSpec("lstm", 3, 5, 4, "last", "cross_entropy")

@@ -12,11 +12,10 @@ from rnnbench_torch import Torch
 from rnnbench_torch import compiled as compiled_module
 from rnnbench_torch.compiled import STEPS, Compiler, check_compiler
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unsupported
 from rnnbench.reference import probe_batch, probe_parameters
-from rnnbench.testing import parity_of, step_parity_of
+from rnnbench.testing import CELLS, parity_of, step_parity_of
 
 pytestmark = [
     pytest.mark.framework,
@@ -25,7 +24,6 @@ pytestmark = [
     # ... and dynamo looks at .grad of whatever it is given
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
 ]
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 SPEC = NetworkSpec("gru", 3, 5, 4, "each", "mse", lengths=True)
 
 

@@ -8,13 +8,12 @@ import pytest
 from rnnbench_torch import Torch
 from rnnbench_torch.layout import NATIVE
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Settings
 from rnnbench.errors import Unsupported
 from rnnbench.reference import PROBE_TRAINING, probe_parameters
+from rnnbench.testing import CELLS
 
 pytestmark = pytest.mark.framework
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 
 
 def path_of(name: str, dtype: Any, lengths: bool, implementation: str = "native") -> str:

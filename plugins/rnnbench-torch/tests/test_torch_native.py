@@ -11,14 +11,12 @@ import pytest
 from rnnbench_torch import Torch
 from rnnbench_torch.layout import NATIVE, to_canonical, to_torch
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Session, Settings
 from rnnbench.errors import Unsupported
 from rnnbench.reference import PROBE_TRAINING, probe_batch, probe_parameters
-from rnnbench.testing import conformance_specs, covering_specs, parity_of, step_parity_of
+from rnnbench.testing import CELLS, conformance_specs, covering_specs, parity_of, step_parity_of
 
 pytestmark = pytest.mark.framework
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 IMPLEMENTED = [
     (name, each)
     for name, cell in CELLS.items()

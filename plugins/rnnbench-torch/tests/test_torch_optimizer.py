@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from rnnbench_torch import Torch
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Settings, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers
+from rnnbench.testing import CELLS
 from rnnbench.training import start_slots, update
 
 pytestmark = pytest.mark.framework
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 SHAPES = {"W": (3, 4, 5), "b": (4, 5), "head": (5, 2)}
 TRAININGS = [
     TrainingSpec(optimizer, lr=0.01, clip=clip) for optimizer in ("sgd", "adam") for clip in (None, 0.5, 1e3)

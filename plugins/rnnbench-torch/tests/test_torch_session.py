@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from rnnbench_torch import Torch
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import NetworkSpec, Session, Settings, TrainingSpec
 from rnnbench.errors import RequestError, Unavailable, Unsupported
 from rnnbench.reference import PROBE_TRAINING, probe_batch, probe_parameters
+from rnnbench.testing import CELLS
 
 pytestmark = pytest.mark.framework
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 SPEC = NetworkSpec("lstm", 3, 5, 4, "last", "mse")
 
 

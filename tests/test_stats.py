@@ -153,6 +153,15 @@ def test_a_wide_interval_behind_a_narrow_one_is_still_tied_with_the_first() -> N
     }  # fmt: skip
 
 
+def test_what_varies_much_does_not_stand_above_what_takes_a_fraction_of_its_time() -> None:
+    base = drawn(1, 0.010, processes=3, spread=0.001)
+    loud = {p: {r: v * math.exp(2 + 0.5 * (p - 1)) for r, v in each.items()} for p, each in base.items()}
+    steady = {"base": base, "second": scaled(base, 1.2), "third": scaled(base, 1.5)}
+    found = ranks({"louder": scaled(loud, 1.3), "loud": loud, **steady})
+    # of the loud ones it is only shown that one is slower than the other
+    assert list(found.items()) == [("base", 1), ("loud", 1), ("second", 2), ("third", 3), ("louder", 2)]
+
+
 def test_ranks_of_a_screening_are_the_order_of_the_estimates() -> None:
     assert ranks({"b": {0: {0: 2.0}}, "a": {0: {0: 1.999}}, "c": {0: {0: 3.0}}}) == {"a": 1, "b": 2, "c": 3}
     assert ranks({}) == {}

@@ -16,7 +16,7 @@ from typing import TypeVar
 from rnnbench.escaping import safe
 from rnnbench.judging import gain
 from rnnbench.records import Score
-from rnnbench.report.answers import level, verdict
+from rnnbench.report.answers import level, summary, verdict
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.splitting import network
 from rnnbench.report.words import PHASES, counted, digits, listed
@@ -56,7 +56,7 @@ def lead(results: RunResults, groups: Sequence[Ranking]) -> Lead:
     speed = _speed(groups)
     said = [*speed[:MOST_SENTENCES]]
     if len(speed) > MOST_SENTENCES:
-        said.append(f"{counted(len(speed) - MOST_SENTENCES, 'more sentence')} on speed stand below.")
+        said.append(f"{summary(groups)} All {len(speed)} sentences on speed stand below.")
     learned = _learned(groups)
     said += learned[:MOST_SENTENCES]
     said += _failed(results)

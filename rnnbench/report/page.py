@@ -16,11 +16,12 @@ from markupsafe import Markup
 from rnnbench.errors import RequestError
 from rnnbench.escaping import safe
 from rnnbench.records import STATUSES
-from rnnbench.report.answers import learning, speed, summary
+from rnnbench.report.answers import learning, speed
 from rnnbench.report.crossing import crossings
 from rnnbench.report.figures import MATRIX, figures, most_panels
 from rnnbench.report.flows import flow_rows
 from rnnbench.report.inlining import Looks, inline
+from rnnbench.report.leading import lead
 from rnnbench.report.matrix import matrix
 from rnnbench.report.overhead import Overhead, overheads
 from rnnbench.report.published import shapes_beside
@@ -82,7 +83,7 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
         script=Markup(script),
         script_hash=_digest(script),
         run=results.run,
-        summary=summary(groups),
+        lead=lead(results, groups),
         cautions=_cautions(results, groups),
         speed=speed(groups),
         crossings=crossings(results, groups),

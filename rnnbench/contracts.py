@@ -20,7 +20,7 @@ API_VERSION = 1
 Readout = Literal["last", "each"]
 Loss = Literal["cross_entropy", "mse"]
 Merge = Literal["none", "concat", "sum"]
-Norm = Literal["none", "layer"]
+Norm = Literal["none", "layer", "batch"]
 DropoutKind = Literal["between", "variational"]
 Attention = Literal["none", "bahdanau", "luong_dot", "luong_general", "luong_concat"]
 Optimizer = Literal["sgd", "adam"]
@@ -177,7 +177,8 @@ class NetworkSpec:
     the width of the embedding and ``inputs`` are integer tokens (B,T). ``lengths`` says whether
     batches carry lengths. ``readout`` feeds the head from the last valid step ("last") or from
     every step ("each"). ``projection`` is that of ``Sizes``. ``residual``, ``norm`` and
-    ``dropout`` (the share that is dropped) act between layers: see ``rnnbench.cells.composing``.
+    ``dropout`` (the share that is dropped) act between layers: see ``rnnbench.cells.composing``. Of a norm
+    over the batch running statistics are parameters whose gradient is 0; ``train_step`` moves them.
 
     ``window`` truncates back-propagation: each direction's T steps are cut into windows of so many, counted
     back from the step that it reads last; states are carried from one to the next, gradients are not, and

@@ -142,7 +142,15 @@ def _watch(
             f"{name.rpartition('.')[0]}.{_SHIFT}{name.rpartition('.')[2]}": it for name, it in shifts.items()
         }
         outputs, _ = network_outputs(
-            ops, cell, whole, {**values, **named}, data.inputs, data.lengths, data.state, stack=stack
+            ops,
+            cell,
+            whole,
+            {**values, **named},
+            data.inputs,
+            data.lengths,
+            data.state,
+            stack=stack,
+            training=True,
         )
         return network_loss(ops, spec, outputs, data.targets, data.lengths)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.extend import defvjp, primitive
+from autograd.extend import defvjp, notrace_primitive, primitive
 from autograd.numpy.numpy_vjps import unbroadcast_f
 from autograd.scipy.special import erf
 
@@ -40,8 +40,8 @@ defvjp(
 )
 
 
-_stop_gradient = primitive(lambda x: x)
-defvjp(_stop_gradient, None)
+# what leaves the tape: a number that is kept beside a loss must be a plain array afterwards
+_stop_gradient = notrace_primitive(lambda x: x)
 
 
 def _stable_log_softmax(x: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from autograd import value_and_grad
 
+from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
@@ -31,7 +32,8 @@ PROBE_STEPS = 3
 class Answers:
     """What a network says of one batch; all arrays on the host, batch-major.
 
-    ``trained`` holds the parameters after three SGD steps on the batch.
+    ``trained`` holds the parameters after three SGD steps on the batch, ``trained_outputs`` what they say:
+    asked for where running statistics, which the loss does not see, take part in it; else None.
     """
 
     outputs: np.ndarray
@@ -39,6 +41,7 @@ class Answers:
     loss: float
     gradients: Mapping[str, np.ndarray]
     trained: Mapping[str, np.ndarray]
+    trained_outputs: np.ndarray | None = None
 
 
 def probe_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, np.ndarray]:
@@ -50,9 +53,14 @@ def probe_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, 
         rows = shape[0] if isinstance(cell, SequenceCell) else 0
         return 1.0 / math.sqrt(max(spec.hidden, rows))
 
-    return {
+    values = {
         name: rng.uniform(-1.5, 1.5, shape) * (scale(shape) if "W" in name else 0.5)
         for name, shape in parameter_shapes(cell, spec).items()
+    }
+    # no variance is negative
+    return {
+        name: value if not name.endswith(".norm.variance") else 0.25 + np.abs(value)
+        for name, value in values.items()
     }
 
 
@@ -130,8 +138,16 @@ def reference_answers(
     data = time_major(spec, batch)
     target = target_of(data.targets, data.target_lengths, data.decoder_inputs)
 
+    def outputs_of(values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Mapping[str, np.ndarray]]:
+        outputs, state = network_outputs(
+            ops, cell, spec, values, data.inputs, data.lengths, data.state, target=target
+        )
+        return (np.swapaxes(outputs, 0, 1) if spec.readout == "each" else outputs), state
+
+    running: dict[str, np.ndarray] = {}
+
     def loss_of(values: Mapping[str, np.ndarray]) -> np.ndarray:
-        outputs, _ = network_outputs(
+        outputs, final = network_outputs(
             ops,
             cell,
             spec,
@@ -141,24 +157,23 @@ def reference_answers(
             data.state,
             dropout=data.dropout,
             target=target,
+            training=True,
         )
+        running.update(running_of(final))
         loss: np.ndarray = network_loss(ops, spec, outputs, data.targets, data.output_lengths)
         return loss + penalty(ops, training, values, cell) if training.l2 else loss
 
     start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
-    outputs, state = network_outputs(
-        ops, cell, spec, start, data.inputs, data.lengths, data.state, target=target
-    )
+    outputs, state = outputs_of(start)
     loss, gradients = value_and_grad(loss_of)(start)
     trained = start
     step = gradients
     for number in range(steps):
-        trained = {name: value - PROBE_TRAINING.lr * step[name] for name, value in trained.items()}
+        trained = {name: value - PROBE_TRAINING.lr * step[name] for name, value in trained.items()} | running
         if number < steps - 1:
             _, step = value_and_grad(loss_of)(trained)
-    if spec.readout == "each":
-        outputs = np.swapaxes(outputs, 0, 1)
-    return Answers(outputs, state, float(loss), gradients, trained)
+    after = outputs_of(trained)[0] if steps and running else None
+    return Answers(outputs, state, float(loss), gradients, trained, after)
 
 
 def reference_decoded(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch) -> np.ndarray:
@@ -179,7 +194,9 @@ def ask(network: Network, batch: Batch) -> Answers:
     loss, gradients = network.fetch(network.gradients(data))
     for _ in range(PROBE_STEPS):
         network.train_step(data)
-    return Answers(outputs, state, float(loss), gradients, network.parameters())
+    parameters = network.parameters()
+    after = network.fetch(network.forward(data))[0] if running_of(parameters) else None
+    return Answers(outputs, state, float(loss), gradients, parameters, after)
 
 
 def ask_steps(network: Network, batch: Batch) -> np.ndarray:
@@ -230,6 +247,10 @@ def compare_answers(spec: NetworkSpec, expected: Answers, given: Answers, batch:
         "gradients": (expected.gradients, given.gradients),
         "parameters": (expected.trained, given.trained),
     }
+    if expected.trained_outputs is not None:
+        missing = np.asarray(np.nan) if given.trained_outputs is None else given.trained_outputs
+        after, given_after = _valid(spec, expected.trained_outputs, missing, batch)
+        pairs["trained outputs"] = ({"": after}, {"": given_after})
     worst: dict[str, float] = {}
     for quantity, (wanted, got) in pairs.items():
         if all(np.isfinite(value).all() for value in wanted.values()):

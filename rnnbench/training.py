@@ -91,7 +91,7 @@ def initialise(
     too, and the head Glorot-uniform: for closed forms. ``gain`` multiplies recurrent kernels (W_h), so of
     orthogonal ones it is the spectral radius. ``forget_bias`` is added to the bias of
     the gate named "f" (Jozefowicz et al. 2015). Embeddings are N(0, 1). Norms between layers start with
-    gain 1 and shift 0. What a ``StartingCell`` starts
+    gain 1 and shift 0, running statistics with mean 0 and variance 1. What a ``StartingCell`` starts
     otherwise, with a stream of random numbers for each layer and direction, starts so whatever ``init``.
 
     Raises RequestError for an unknown ``init``.
@@ -127,7 +127,7 @@ def _start_value(
     if leaf == "E":
         return rng.standard_normal(shape)
     if ".norm." in name:
-        return np.ones(shape) if leaf == "gain" else np.zeros(shape)
+        return np.ones(shape) if leaf in ("gain", "variance") else np.zeros(shape)
     if init == "uniform":
         fan = shape[0] if name == "head.W" else hidden
         return rng.uniform(-1, 1, shape) / math.sqrt(fan)

@@ -30,6 +30,7 @@ ALL = {"residual": True, "norm": "layer", "dropout": 0.4}
 COMPOSITIONS: dict[str, dict[str, Any]] = {
     "residual": {"residual": True},
     "norm": {"norm": "layer"},
+    "batch norm": {"norm": "batch"},
     "dropout": {"dropout": 0.4},
     "variational": {"dropout": 0.4, "dropout_kind": "variational"},
     "all": ALL,

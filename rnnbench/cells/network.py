@@ -209,10 +209,12 @@ def run_layers(
     state: Arrays | None,
     stack: Stack,
     dropout: Arrays | None,
+    training: bool,
 ) -> tuple[list[Array], Array, dict[str, Array]]:
     """The top layer's y (T,B,F) of each direction, what it read (T,B,F), and all final states.
 
-    Where something stands between layers, ``stack`` is called for each of them, as for a network of one.
+    Where something stands between layers, ``stack`` is called for each of them, as for a network of one. In
+    ``training`` running statistics of the norms below the top layer stand beside the states.
     """
     if not spec.composed:
         top, final = stack(ops, cell, spec, parameters, x, mask, state)
@@ -222,7 +224,9 @@ def run_layers(
     ys: list[Array] = []
     for index in range(spec.layers):
         if ys:
-            x = compose(ops, spec, parameters, index - 1, merge(ops, spec, ys), x, dropout)
+            y = merge(ops, spec, ys)
+            x, running = compose(ops, spec, parameters, index - 1, y, x, dropout, mask, training=training)
+            states.update(running)
         prefix = f"layers.{index}."
         ys, last = stack(
             ops,
@@ -281,11 +285,14 @@ def network_outputs(
     stack: Stack = stack_layers,
     dropout: Arrays | None = None,
     target: Target | None = None,
+    *,
+    training: bool = False,
 ) -> tuple[Array, dict[str, Array]]:
     """Inputs (T,B,I) or tokens (T,B) -> outputs (B,O) or, time-major, (T,B,O), and the final states.
 
     ``dropout``: the batch's masks, time-major, (T,B,F) or (1,B,F); None for evaluation. ``target``: for a
-    network with a decoder, whose outputs are (S,B,O).
+    network with a decoder, whose outputs are (S,B,O). In ``training`` norms that have running statistics use
+    those of the batch, and the running ones after it stand beside the final states (``running_of``).
     """
     x = ops.rows(parameters["embed.E"], inputs) if spec.vocab is not None else inputs
     mask = None
@@ -293,12 +300,14 @@ def network_outputs(
         valid = valid_steps(ops, x.shape[0], lengths)
         mask = ops.reshape(valid, (*valid.shape, 1))
         x = ops.where(mask, x, 0.0)
-    ys, below, final = run_layers(ops, cell, spec, parameters, x, mask, state, stack, dropout)
+    ys, below, final = run_layers(ops, cell, spec, parameters, x, mask, state, stack, dropout, training)
     last = spec.readout == "last"
     y = read_last(ops, spec, ys, lengths) if last else merge(ops, spec, ys)
     if last and spec.residual and spec.layers > 1:
         below = read_last(ops, spec, split_directions(spec, below), lengths)
-    y = compose(ops, spec, parameters, spec.layers - 1, y, below, None)
+    valid = None if last else mask
+    y, running = compose(ops, spec, parameters, spec.layers - 1, y, below, None, valid, training=training)
+    final = final | running
     if spec.decoder is not None:
         if target is None:
             raise RequestError("the network has a decoder, but the batch no target_lengths")

@@ -58,6 +58,6 @@ def network_step(
         projected = recurrent.project(ops, p, ops.reshape(x, (1, *x.shape)))
         u = {name: value[0] for name, value in projected.items()}
         after, y = recurrent.step(ops, p, u, part(state, prefix))
-        x = compose(ops, spec, parameters, index, y, x, None)
+        x, _ = compose(ops, spec, parameters, index, y, x)
         new.update({prefix + name: value for name, value in after.items()})
     return ops.matmul(x, parameters["head.W"]) + parameters["head.b"], new

@@ -149,6 +149,7 @@ class Bench:
             "loss": answers.loss,
             "gradients": dict(answers.gradients),
             "trained": dict(answers.trained),
+            "trained_outputs": answers.trained_outputs,
         }
 
     def build(

@@ -98,6 +98,24 @@ def check_at_once(suite: Suite, row: Row, case: Case, cells: Mapping[str, Cell],
         raise suite.error(suite.path_of(row, axis, getattr(case, axis)), message)
 
 
+def check_batch_norm(suite: Suite, row: Row, case: Case) -> None:
+    """Raise ``RequestError`` for batch norms that a case has no batch for, or never trains."""
+    if case.norm != "batch":
+        return
+    if case.batch == 1:
+        message = (
+            "norm batch takes the variance over a batch, and of one sequence that is read at its last step "
+            "it is 0. Give a batch of 2 or more, or norm layer"
+        )
+        raise suite.error(suite.path_of(row, "batch", 1), message)
+    if case.train.optimizer == "ridge":
+        message = (
+            f"a readout that ridge regression fits ({case.cell}) is never trained on a batch, and norm batch "
+            "would keep the statistics that it starts with. Give norm none or layer"
+        )
+        raise suite.error(suite.path_of(row, "norm", "batch"), message)
+
+
 def check_score_on(suite: Suite, plugins: Plugins, planned: Collection[str]) -> None:
     """Raise ``RequestError`` for a backend in ``score_on`` on which no case runs."""
     for index, name in enumerate(suite.score_on if isinstance(suite.score_on, tuple) else ()):

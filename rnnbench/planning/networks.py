@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from rnnbench.cells.composing import is_running
 from rnnbench.cells.network import parameter_shapes
 from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, TaskShape
 from rnnbench.errors import RequestError
@@ -39,11 +40,11 @@ def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
 
 
 def count_parameters(cell: Cell, spec: NetworkSpec, match: Match) -> int:
-    """Those that a budget bears on: of all but embeddings and, as ``match`` says, the head."""
+    """Those that a budget bears on: of all that learn but embeddings and, as ``match`` says, the head."""
     return sum(
         math.prod(shape)
         for name, shape in parameter_shapes(cell, spec).items()
-        if not name.endswith("embed.E") and (match.head or not name.startswith("head."))
+        if not (name.endswith("embed.E") or is_running(name)) and (match.head or not name.startswith("head."))
     )
 
 

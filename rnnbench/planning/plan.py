@@ -20,6 +20,7 @@ from rnnbench.offers import Offers, offers_of
 from rnnbench.planning.checks import (
     all_tasks,
     check_at_once,
+    check_batch_norm,
     check_between,
     check_excluded,
     check_names,
@@ -112,6 +113,7 @@ def plan(
             if row is suite.axes and _is_excluded(planned.case, suite):
                 continue
             check_between(suite, row, planned.case)
+            check_batch_norm(suite, row, planned.case)
             check_decoding(suite, row, planned.case, tasks)
             check_at_once(suite, row, planned.case, plugins.cells, decodes(tasks[planned.case.task]))
             planned = matching.fit(row, planned) if matching else planned

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.cells.composing import running_of
 from rnnbench.cells.gates import gated_shapes, linear
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array, Arrays, Ops
@@ -106,23 +107,20 @@ class ToyNetwork:
 
     def forward(self, batch: Batch) -> tuple[Any, Any]:
         """Outputs, batch first, and final states."""
-        y, state = self._outputs(self._values, replace(batch, dropout=None))
+        y, state = self._outputs(self._values, replace(batch, dropout=None), training=False)
         return (np.swapaxes(y, 0, 1) if self._spec.readout == "each" else y), state
 
     def gradients(self, batch: Batch) -> tuple[Any, Any]:
         """Loss and gradients by canonical name."""
-        from autograd import value_and_grad
-
-        return value_and_grad(lambda values: self._loss(values, batch))(self._values)  # type: ignore[no-any-return]
+        return self._differentiate(batch)[:2]
 
     def train_step(self, batch: Batch) -> Any:
         """One update; the loss before it."""
-        loss, gradients = self.gradients(batch)
+        loss, gradients, running = self._differentiate(batch)
         self._step += 1
         step = np.asarray(self._step, self._dtype)
-        self._values, self._slots = update(
-            self._ops, self._training, self._values, gradients, self._slots, step
-        )
+        updated, self._slots = update(self._ops, self._training, self._values, gradients, self._slots, step)
+        self._values = updated | running
         return loss
 
     def sync(self, value: Any) -> None:
@@ -159,16 +157,25 @@ class ToyNetwork:
         """The device is the host."""
         return None
 
-    def _outputs(self, values: Arrays, batch: Batch) -> tuple[Array, dict[str, Array]]:
+    def _outputs(self, values: Arrays, batch: Batch, *, training: bool) -> tuple[Array, dict[str, Array]]:
         return network_outputs(
             self._ops, self._cell, self._spec, values, batch.inputs, batch.lengths, batch.state,
-            self._stack, batch.dropout,
+            self._stack, batch.dropout, training=training,
         )  # fmt: skip
 
-    def _loss(self, values: Arrays, batch: Batch) -> Array:
-        outputs, _ = self._outputs(values, batch)
-        loss = network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
-        return loss + penalty(self._ops, self._training, values, self._cell)
+    def _differentiate(self, batch: Batch) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Loss, gradients, and the running statistics of batch norms after the batch."""
+        from autograd import value_and_grad
+
+        running: dict[str, Any] = {}
+
+        def loss_of(values: Arrays) -> Array:
+            outputs, final = self._outputs(values, batch, training=True)
+            running.update(running_of(final))
+            loss = network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
+            return loss + penalty(self._ops, self._training, values, self._cell)
+
+        return *value_and_grad(loss_of)(self._values), running
 
     def _cast(self, value: np.ndarray) -> np.ndarray:
         return value.astype(self._dtype) if value.dtype.kind == "f" else value

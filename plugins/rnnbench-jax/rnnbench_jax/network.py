@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array
@@ -53,23 +54,32 @@ class JaxNetwork:
         outputs = partial(_outputs, cell, spec, stack)
 
         def forward(parameters: Any, data: Any) -> tuple[Array, Any]:
-            y, final = outputs(parameters, data, None)
+            y, final = outputs(parameters, data)
             return (OPS.swap(y, 0, 1) if spec.readout == "each" else y), final
 
-        def loss(parameters: Any, data: Any, dropout: Any) -> Array:
-            y, _ = outputs(parameters, data, dropout)
+        def loss(parameters: Any, data: Any, dropout: Any) -> tuple[Array, dict[str, Array]]:
+            y, final = outputs(parameters, data, dropout, training=True)
             lengths = data["lengths"] if data["target_lengths"] is None else data["target_lengths"]
             loss = network_loss(OPS, spec, y, data["targets"], lengths)
-            return loss + penalty(OPS, training, parameters, cell) if training.l2 else loss
+            if training.l2:
+                loss = loss + penalty(OPS, training, parameters, cell)
+            return loss, running_of(final)
+
+        differentiate = jax.value_and_grad(loss, has_aux=True)
+
+        def gradients(parameters: Any, data: Any, dropout: Any) -> tuple[Array, Any]:
+            (value, _), found = differentiate(parameters, data, dropout)
+            return value, found
 
         def step(trained: Any, data: Any, dropout: Any) -> tuple[Any, Array]:
             parameters, slots, count = trained
-            before, gradients = jax.value_and_grad(loss)(parameters, data, dropout)
+            (before, running), found = differentiate(parameters, data, dropout)
             count = count + 1.0
-            return (*update(OPS, training, parameters, gradients, slots, count), count), before
+            updated, slots = update(OPS, training, parameters, found, slots, count)
+            return (updated | running, slots, count), before
 
         self._forward: Any = jax.jit(forward)
-        self._gradients: Any = jax.jit(jax.value_and_grad(loss))
+        self._gradients: Any = jax.jit(gradients)
         self._step: Any = jax.jit(step, donate_argnums=0)
         self._one_step: Any = jax.jit(partial(network_step, OPS, cell, spec))
         self._last: tuple[Any, tuple[Any, ...]] | None = None
@@ -186,7 +196,14 @@ def planned_bytes(jitted: Any, arguments: tuple[Any, ...]) -> int:
 
 
 def _outputs(
-    cell: Cell, spec: NetworkSpec, stack: Stack, parameters: Any, data: Any, dropout: Any
+    cell: Cell,
+    spec: NetworkSpec,
+    stack: Stack,
+    parameters: Any,
+    data: Any,
+    dropout: Any = None,
+    *,
+    training: bool = False,
 ) -> tuple[Array, dict[str, Array]]:
     return network_outputs(
         OPS,
@@ -199,4 +216,5 @@ def _outputs(
         stack=stack,
         dropout=dropout,
         target=target_of(data["targets"], data["target_lengths"], data["decoder_inputs"]),
+        training=training,
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras  # type: ignore[import-untyped]
 
 from rnnbench.cells.activations import LEAKY_SLOPE
-from rnnbench.cells.composing import compose
+from rnnbench.cells.composing import compose, running_of
 from rnnbench.cells.network import merge, network_loss, part, sizes_of, split_directions, valid_steps
 from rnnbench.cells.ops import Array, Arrays
 from rnnbench.cells.penalty import penalty
@@ -93,22 +94,28 @@ class KerasStack:
                 )
         return cls(cell, spec, training, form, turn, layers)
 
-    def outputs(self, parameters: Arrays, data: Arrays) -> tuple[Array, dict[str, Array]]:
+    def outputs(
+        self, parameters: Arrays, data: Arrays, *, training: bool = False
+    ) -> tuple[Array, dict[str, Array]]:
         """Data {inputs (B,T,I) or (B,T), lengths, state} -> outputs (B,O) or (B,T,O), and final states.
 
-        Where ``data`` also has dropout, it holds the masks (B,T,F) or (B,1,F) of layers' inputs.
+        Where ``data`` also has dropout, it holds the masks (B,T,F) or (B,1,F) of layers' inputs. ``training``
+        as in ``rnnbench.cells.network.network_outputs``.
         """
         spec, lengths = self.spec, data["lengths"]
         x = data["inputs"] if spec.vocab is None else OPS.rows(parameters["embed.E"], data["inputs"])
-        mask = None
+        mask = valid = None
         if lengths is not None:
             mask = OPS.swap(valid_steps(OPS, x.shape[1], lengths), 0, 1)
-            x = OPS.where(mask[..., None], x, 0.0)
+            valid = mask[..., None]
+            x = OPS.where(valid, x, 0.0)
+        join = partial(compose, OPS, spec, parameters, training=training)
         final: dict[str, Array] = {}
         ys: list[Array] = []
         for index in range(spec.layers):
             if ys:
-                x = compose(OPS, spec, parameters, index - 1, merge(OPS, spec, ys), x, data.get("dropout"))
+                x, running = join(index - 1, merge(OPS, spec, ys), x, data.get("dropout"), valid)
+                final.update(running)
             ys = []
             for direction in spec.directions:
                 prefix = f"layers.{index}.{direction}."
@@ -125,16 +132,23 @@ class KerasStack:
                 ys.append(y)
         if spec.readout == "last" and spec.residual and spec.layers > 1:
             x = self._read_last(x, lengths)
-        y = compose(OPS, spec, parameters, spec.layers - 1, merge(OPS, spec, ys), x, None)
+        valid = valid if spec.readout == "each" else None
+        y, running = join(spec.layers - 1, merge(OPS, spec, ys), x, None, valid)
+        final.update(running)
         return OPS.matmul(y, parameters["head.W"]) + parameters["head.b"], final
 
-    def loss(self, parameters: Arrays, data: Arrays) -> Array:
-        """A scalar; ``data`` also has targets, with time first where there is one for each step."""
-        y, _ = self.outputs(parameters, data)
+    def loss(self, parameters: Arrays, data: Arrays) -> tuple[Array, dict[str, Array]]:
+        """A scalar, and the running statistics after the batch.
+
+        ``data`` also has targets, with time first where there is one for each step.
+        """
+        y, final = self.outputs(parameters, data, training=True)
         if self.spec.readout == "each":
             y = OPS.swap(y, 0, 1)
         loss = network_loss(OPS, self.spec, y, data["targets"], data["lengths"])
-        return loss + penalty(OPS, self.training, parameters) if self.training.l2 else loss
+        if self.training.l2:
+            loss = loss + penalty(OPS, self.training, parameters)
+        return loss, running_of(final)
 
     def step(self, parameters: Arrays, x: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:
         """One time step through the layers' cells: x (B,I) or (B,) -> outputs (B,O), the states after it."""
@@ -145,7 +159,7 @@ class KerasStack:
             layer = self.layers[index, "forward"]
             with self._weighted(layer, part(parameters, prefix)):
                 y, after = layer.cell(x, [state[prefix + name] for name in self.form.states])
-            x = compose(OPS, self.spec, parameters, index, y, x, None)
+            x, _ = compose(OPS, self.spec, parameters, index, y, x)
             new.update({prefix + name: value for name, value in zip(self.form.states, after, strict=True)})
         return OPS.matmul(x, parameters["head.W"]) + parameters["head.b"], new
 

@@ -110,14 +110,21 @@ class JaxRunner:
         start = (dict(parameters), slots, np.zeros((), dtype))
         self._trained = jax.tree.map(lambda value: framework.place(np.array(value)), start)
 
+        differentiate = jax.value_and_grad(stack.loss, has_aux=True)
+
+        def gradients(values: Any, data: Any) -> tuple[Array, Any]:
+            (loss, _), found = differentiate(values, data)
+            return loss, found
+
         def train(trained: Any, data: Any) -> tuple[Any, Array]:
             values, slots, count = trained
-            loss, gradients = jax.value_and_grad(stack.loss)(values, data)
+            (loss, running), found = differentiate(values, data)
             count = count + 1
-            return (*update(OPS, stack.training, values, gradients, slots, count), count), loss
+            updated, slots = update(OPS, stack.training, values, found, slots, count)
+            return (updated | running, slots, count), loss
 
         self._forward: Any = jax.jit(stack.outputs)
-        self._gradients: Any = jax.jit(jax.value_and_grad(stack.loss))
+        self._gradients: Any = jax.jit(gradients)
         self._train: Any = jax.jit(train, donate_argnums=0)
         self._step: Any = jax.jit(stack.step)
         self._last: tuple[Any, tuple[Any, ...]] | None = None

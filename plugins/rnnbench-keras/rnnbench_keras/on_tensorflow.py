@@ -130,7 +130,8 @@ class TensorflowRunner:
 
     def gradients(self, data: Any) -> tuple[Array, Any]:
         """See Runner."""
-        return self._call(self._gradients, data, _shape(data))  # type: ignore[no-any-return]
+        loss, gradients, _ = self._call(self._gradients, data, _shape(data))
+        return loss, gradients
 
     def train_step(self, data: Any) -> Array:
         """See Runner."""
@@ -190,18 +191,19 @@ class TensorflowRunner:
             self._trace_s += time.perf_counter() - start
         return self._traces[key](inputs)
 
-    def _trace_gradients(self, data: Any) -> tuple[Array, dict[str, Array]]:
+    def _trace_gradients(self, data: Any) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        """Loss, gradients, and the running statistics after the batch."""
         values = self.trained()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            loss = self._stack.loss(values, data)
+            loss, running = self._stack.loss(values, data)
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows
-        return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
+        return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}, running
 
     def _trace_train_step(self, data: Any) -> Array:
         # the function itself, not its body: TensorFlow inlines the trace that is already there
-        loss, gradients = self._gradients(data)
+        loss, gradients, running = self._gradients(data)
         slots = tf.nest.map_structure(lambda variable: variable.read_value(), self._slots)
         count = self._count.read_value() + 1
         self._count.assign(count)
@@ -209,7 +211,7 @@ class TensorflowRunner:
         tf.nest.map_structure(
             lambda variable, value: variable.assign(value),
             [self._parameters, self._slots],
-            [updated, slots],
+            [updated | running, slots],
         )
         return loss
 

@@ -133,20 +133,24 @@ class TorchRunner:
 
     def gradients(self, data: Any) -> tuple[Array, Any]:
         """See Runner."""
-        loss = self._stack.loss(self._parameters, data)
-        found = torch.autograd.grad(loss, list(self._parameters.values()), materialize_grads=True)
-        return loss.detach(), dict(zip(self._parameters, found, strict=True))
+        return self._differentiate(data)[:2]
 
     def train_step(self, data: Any) -> Array:
         """See Runner."""
-        loss, gradients = self.gradients(data)
+        loss, gradients, running = self._differentiate(data)
         with torch.no_grad():
             self._count = self._count + 1
             updated, self._slots = update(
                 OPS, self._stack.training, self._parameters, gradients, self._slots, self._count
             )
-        self._parameters = {name: value.requires_grad_() for name, value in updated.items()}
+        self._parameters = {name: value.requires_grad_() for name, value in (updated | running).items()}
         return loss
+
+    def _differentiate(self, data: Any) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        """Loss, gradients, and the running statistics after the batch."""
+        loss, running = self._stack.loss(self._parameters, data)
+        found = torch.autograd.grad(loss, list(self._parameters.values()), materialize_grads=True)
+        return loss.detach(), dict(zip(self._parameters, found, strict=True)), running
 
     def step(self, x: Array, state: Any) -> tuple[Array, Any]:
         """See Runner."""

@@ -52,6 +52,10 @@ class KerasOps:
         """See Ops."""
         return ops.sqrt(x)
 
+    def stop_gradient(self, x: Array) -> Array:
+        """See Ops."""
+        return ops.stop_gradient(x)
+
     def minimum(self, x: Array, bound: float) -> Array:
         """See Ops."""
         return ops.minimum(x, bound)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from autograd import value_and_grad
 
+from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, network_outputs, stack_layers, unroll
 from rnnbench.cells.penalty import penalty
@@ -85,15 +86,33 @@ class PortableNetwork:
     @quietly
     def forward(self, batch: TimeMajorBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """See Network."""
-        outputs, state = self._outputs(self._parameters, batch, None)
+        outputs, state = self._outputs(self._parameters, batch)
         return (np.swapaxes(outputs, 0, 1) if self._spec.readout == "each" else outputs), state
 
     @quietly
     def gradients(self, batch: TimeMajorBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """See Network."""
+        return self._differentiate(batch)[:2]
+
+    @quietly
+    def train_step(self, batch: TimeMajorBatch) -> np.ndarray:
+        """See Network."""
+        loss, gradients, running = self._differentiate(batch)
+        self._updates += 1
+        step = self._dtype.type(self._updates)
+        updated, self._slots = update(OPS, self._training, self._parameters, gradients, self._slots, step)
+        self._parameters = updated | running
+        return loss
+
+    def _differentiate(
+        self, batch: TimeMajorBatch
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Loss, gradients, and the running statistics after the batch."""
+        running: dict[str, np.ndarray] = {}
 
         def loss_of(parameters: Mapping[str, np.ndarray]) -> Any:
-            outputs, _ = self._outputs(parameters, batch, batch.dropout)
+            outputs, final = self._outputs(parameters, batch, training=True)
+            running.update(running_of(final))
             lengths = batch.lengths if batch.target_lengths is None else batch.target_lengths
             loss = network_loss(OPS, self._spec, outputs, batch.targets, lengths)
             if self._training.l2:
@@ -101,18 +120,7 @@ class PortableNetwork:
             return loss
 
         loss, gradients = value_and_grad(loss_of)(self._parameters)
-        return loss, gradients
-
-    @quietly
-    def train_step(self, batch: TimeMajorBatch) -> np.ndarray:
-        """See Network."""
-        loss, gradients = self.gradients(batch)
-        self._updates += 1
-        step = self._dtype.type(self._updates)
-        self._parameters, self._slots = update(
-            OPS, self._training, self._parameters, gradients, self._slots, step
-        )
-        return loss
+        return loss, gradients, running
 
     @property
     def step_path(self) -> str:
@@ -156,7 +164,8 @@ class PortableNetwork:
         self,
         parameters: Mapping[str, np.ndarray],
         batch: TimeMajorBatch,
-        dropout: Mapping[str, np.ndarray] | None,
+        *,
+        training: bool = False,
     ) -> tuple[Any, Any]:
         return network_outputs(
             OPS,
@@ -167,8 +176,9 @@ class PortableNetwork:
             batch.lengths,
             batch.state,
             stack=self._stack,
-            dropout=dropout,
+            dropout=batch.dropout if training else None,
             target=target_of(batch.targets, batch.target_lengths, batch.decoder_inputs),
+            training=training,
         )
 
     def _own(self, values: np.ndarray) -> np.ndarray:

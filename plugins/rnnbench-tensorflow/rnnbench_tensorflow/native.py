@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras  # type: ignore[import-untyped]
@@ -92,18 +93,22 @@ class KerasNetwork:
         lengths: Array | None,
         state: Arrays,
         dropout: Arrays | None,
+        training: bool,
     ) -> tuple[Array, dict[str, Array]]:
-        """Inputs (B,T,I) or tokens (B,T) -> outputs (B,O) or, batch-major, (B,T,O), and the final states."""
+        """As ``network_outputs``, batch-major: inputs (B,T,I) or tokens (B,T) -> (B,O) or (B,T,O)."""
         x = inputs if self.spec.vocab is None else ops.rows(parameters["embed.E"], inputs)
-        mask = None
+        mask = valid = None
         if lengths is not None:
             mask = ops.swap(valid_steps(ops, x.shape[1], lengths), 0, 1)
-            x = ops.where(mask[..., None], x, 0.0)
+            valid = mask[..., None]
+            x = ops.where(valid, x, 0.0)
+        join = partial(compose, ops, self.spec, parameters, training=training)
         final: dict[str, Array] = {}
         ys: list[Array] = []
         for index in range(self.spec.layers):
             if ys:
-                x = compose(ops, self.spec, parameters, index - 1, merge(ops, self.spec, ys), x, dropout)
+                x, running = join(index - 1, merge(ops, self.spec, ys), x, dropout, valid)
+                final.update(running)
             ys = []
             for direction in self.spec.directions:
                 prefix = f"layers.{index}.{direction}."
@@ -120,7 +125,9 @@ class KerasNetwork:
                 ys.append(_reverse(y, lengths) if backward and len(y.shape) == 3 else y)
         if self.spec.readout == "last" and self.spec.residual and self.spec.layers > 1:
             x = self._read_last(ops, x, lengths)
-        y = compose(ops, self.spec, parameters, self.spec.layers - 1, merge(ops, self.spec, ys), x, None)
+        valid = valid if self.spec.readout == "each" else None
+        y, running = join(self.spec.layers - 1, merge(ops, self.spec, ys), x, None, valid)
+        final.update(running)
         return ops.matmul(y, parameters["head.W"]) + parameters["head.b"], final
 
     def _read_last(self, ops: Ops, x: Array, lengths: Array | None) -> Array:

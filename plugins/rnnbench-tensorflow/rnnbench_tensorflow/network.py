@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
+from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, state_shapes
 from rnnbench.cells.ops import Array, Arrays
@@ -20,8 +21,8 @@ from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
 
 Outputs = Callable[..., tuple[Array, dict[str, Array]]]
-"""ops, parameters, inputs, lengths, state, dropout and, for a decoder, the keyword target -> outputs and
-final states, in the layout of the inputs."""
+"""ops, parameters, inputs, lengths, state, dropout, training and, for a decoder, the keyword target ->
+outputs, in the layout of the inputs, and final states."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +130,8 @@ class TensorflowNetwork:
 
     def gradients(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
-        return self._run("gradients", batch)  # type: ignore[no-any-return]
+        loss, gradients, _ = self._run("gradients", batch)
+        return loss, gradients
 
     def train_step(self, batch: Any) -> Any:
         """See Network."""
@@ -205,27 +207,33 @@ class TensorflowNetwork:
         return {name: variable.read_value() for name, variable in self._parameters.items()}
 
     def _compute(
-        self, values: Arrays, batch: Mapping[str, Any], dropout: Arrays | None
+        self,
+        values: Arrays,
+        batch: Mapping[str, Any],
+        dropout: Arrays | None = None,
+        *,
+        training: bool = False,
     ) -> tuple[Array, dict[str, Array]]:
         target = {}
         if "target_lengths" in batch:
             fed = batch.get("decoder_inputs")
             target["target"] = target_of(batch["targets"], batch["target_lengths"], fed)
         inputs, lengths, state = batch["inputs"], batch["lengths"], batch["state"]
-        return self._outputs(self._ops, values, inputs, lengths, state, dropout, **target)
+        return self._outputs(self._ops, values, inputs, lengths, state, dropout, training, **target)
 
     def _trace_forward(self, batch: Any) -> tuple[Any, Any]:
-        y, final = self._compute(self._values(), batch, None)
+        y, final = self._compute(self._values(), batch)
         if self._time_major and self._spec.readout == "each":
             y = self._ops.swap(y, 0, 1)
         self._note_kernels()
         return y, final
 
-    def _trace_gradients(self, batch: Any, dropout: Any) -> tuple[Any, dict[str, Any]]:
+    def _trace_gradients(self, batch: Any, dropout: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        """Loss, gradients, and the running statistics after the batch."""
         values = self._values()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            y, _ = self._compute(values, batch, dropout)
+            y, final = self._compute(values, batch, dropout, training=True)
             if not self._time_major and self._spec.readout == "each":
                 y = self._ops.swap(y, 0, 1)
             lengths = batch.get("target_lengths", batch["lengths"])
@@ -235,11 +243,12 @@ class TensorflowNetwork:
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._note_kernels()
         # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows
-        return loss, {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
+        dense = {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
+        return loss, dense, running_of(final)
 
     def _trace_train_step(self, batch: Any, dropout: Any) -> Any:
         # the function itself, not its body: TensorFlow inlines the trace that is already there
-        loss, gradients = self._functions["gradients"](batch, dropout)
+        loss, gradients, running = self._functions["gradients"](batch, dropout)
         slots = {
             slot: {name: variable.read_value() for name, variable in variables.items()}
             for slot, variables in self._slots.items()
@@ -248,7 +257,7 @@ class TensorflowNetwork:
         updated, slots = update(self._ops, self._training, self._values(), gradients, slots, step)
         self._step.assign(step)
         for name, variable in self._parameters.items():
-            variable.assign(updated[name])
+            variable.assign(running.get(name, updated[name]))
         for slot, variables in self._slots.items():
             for name, variable in variables.items():
                 variable.assign(slots[slot][name])

@@ -126,9 +126,10 @@ class TensorflowSession:
                     ops,
                     cell,
                     spec,
-                    *rest[:-1],
+                    *rest[:-2],
                     stack=partial(stack_layers, layer=scan_layer),
-                    dropout=rest[-1],
+                    dropout=rest[-2],
+                    training=rest[-1],
                 ),
                 "affine scan in chunks of √T steps",
                 time_major=True,
@@ -138,7 +139,7 @@ class TensorflowSession:
             what = "all steps at once" if isinstance(cell, SequenceCell) else "the cell's step"
             return network(
                 lambda ops, *rest, **target: network_outputs(
-                    ops, cell, spec, *rest[:-1], dropout=rest[-1], **target
+                    ops, cell, spec, *rest[:-2], dropout=rest[-2], training=rest[-1], **target
                 ),
                 f"{what}, XLA" if xla else what,
                 time_major=True,

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnbench.cells.composing import compose, norm_shapes
+from rnnbench.cells.composing import Norms, compose, norm_shapes
 from rnnbench.cells.network import feature_size, merge, part, sizes_of, split_directions
-from rnnbench.cells.normalising import LAYER_NORM_EPSILON
+from rnnbench.cells.normalising import BATCH_NORM_EPSILON, LAYER_NORM_EPSILON
 from rnnbench.cells.penalty import is_kernel
 from rnnbench.cells.streaming import split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State, TrainingSpec
@@ -152,7 +152,7 @@ class NativeModel:
     def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
         self._set_training(False)
-        features, finals = self._run(data, None)
+        features, finals, _ = self._run(data)
         y = functional.linear(features, self._head_weight, self._head_bias)
         packing = data.packing
         if self._spec.readout == "each":
@@ -189,23 +189,29 @@ class NativeModel:
         layers = [weights for module in self._modules for weights in module.all_weights]
         for layer, (weights, before) in enumerate(zip(layers, state, strict=True)):
             after = cell(x, before, *weights)
-            x = self._compose(layer, after[0] if isinstance(after, tuple) else after, x, None)
+            x, _ = self._compose(layer, after[0] if isinstance(after, tuple) else after, x)
             new.append(after)
         return functional.linear(x, self._head_weight, self._head_bias), new
 
-    def loss(self, data: Data) -> Tensor:
+    def loss(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
         self._set_training(True)
-        features, _ = self._run(data, data.dropout)
+        features, _, running = self._run(data, training=True)
         y = functional.linear(features, self._head_weight, self._head_bias)
         y = y.view(-1, y.shape[-1])
         if self._spec.loss == "cross_entropy":
             loss = functional.cross_entropy(y, data.targets)
         else:
             loss = functional.mse_loss(y, data.targets)
-        if not self._l2:
-            return loss
-        return loss + 0.5 * self._l2 * torch.stack([leaf.square().sum() for leaf in self._kernels]).sum()
+        if self._l2:
+            squares = torch.stack([leaf.square().sum() for leaf in self._kernels])
+            loss = loss + 0.5 * self._l2 * squares.sum()
+        return loss, running
+
+    def keep(self, running: Mapping[str, Tensor]) -> None:
+        """See Model."""
+        for name, value in running.items():
+            self._norms[name].copy_(value)
 
     def zero_frozen(self) -> None:
         """A GRU's second bias lives in its n row only."""
@@ -279,13 +285,15 @@ class NativeModel:
             if module.training is not training:
                 module.training = training
 
-    def _run(self, data: Data, dropout: Mapping[str, Tensor] | None) -> tuple[Tensor, list[Any]]:
-        """Features that the head reads, and the final state of each module."""
+    def _run(self, data: Data, *, training: bool = False) -> tuple[Tensor, list[Any], dict[str, Tensor]]:
+        """Features that the head reads, the final state of each module, and running statistics."""
+        dropout = data.dropout if training else None
         x = data.inputs if self._embedding is None else functional.embedding(data.inputs, self._embedding)
-        y, finals = x, list[Any]()
+        y, finals, running = x, list[Any](), dict[str, Tensor]()
         for number, (module, state) in enumerate(zip(self._modules, data.states, strict=True)):
             if number:
-                x = self._compose(number - 1, self._merge(y), x, dropout)
+                x, moved = self._compose(number - 1, self._merge(y), x, dropout, training=training)
+                running.update(moved)
             if data.packing is None:
                 y, final = self._unroll(module, x, state)
             else:
@@ -294,17 +302,26 @@ class NativeModel:
             finals.append(final)
         top = self._spec.layers - 1
         if self._spec.readout == "each":
-            return self._compose(top, self._merge(y), x, None), finals
-        # the last valid step forward and step 0 backward are where each direction ends
-        h = finals[-1][0] if len(self._native.states) > 1 else finals[-1]
-        features = merge(OPS, self._spec, list(h[-len(self._spec.directions) :]))
-        if self._spec.residual and top > 0:
-            x = read_ends(self._spec, split_directions(self._spec, x), data.packing)
-        return self._compose(top, features, x, None), finals
+            y = self._merge(y)
+        else:
+            # the last valid step forward and step 0 backward are where each direction ends
+            h = finals[-1][0] if len(self._native.states) > 1 else finals[-1]
+            y = merge(OPS, self._spec, list(h[-len(self._spec.directions) :]))
+            if self._spec.residual and top > 0:
+                x = read_ends(self._spec, split_directions(self._spec, x), data.packing)
+        features, moved = self._compose(top, y, x, training=training)
+        return features, finals, running | moved
 
-    def _compose(self, layer: int, y: Tensor, x: Tensor, dropout: Mapping[str, Tensor] | None) -> Tensor:
-        composed: Tensor = compose(OPS, self._spec, self._norms, layer, y, x, dropout, _layer_norm)
-        return composed
+    def _compose(
+        self,
+        layer: int,
+        y: Tensor,
+        x: Tensor,
+        dropout: Mapping[str, Tensor] | None = None,
+        *,
+        training: bool = False,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        return compose(OPS, self._spec, self._norms, layer, y, x, dropout, training=training, norms=_NORMS)
 
     def _unroll(self, module: nn.RNNBase, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """All steps; where gradients are truncated, window after window, each from a state without a past."""
@@ -370,3 +387,21 @@ def _projected_step(x: Tensor, before: tuple[Tensor, Tensor], *weights: Tensor) 
 
 def _layer_norm(ops: TorchOps, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     return functional.layer_norm(x, gain.shape, gain, shift, LAYER_NORM_EPSILON)
+
+
+def _batch_norm(
+    ops: TorchOps, x: Tensor, gain: Tensor, shift: Tensor, mask: None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Packed rows hold no padding, so there is never a mask."""
+    rows = x.reshape(-1, x.shape[-1])
+    # with a momentum of 1 torch's running statistics are those of this batch
+    mean, variance = torch.zeros_like(gain.detach()), torch.zeros_like(gain.detach())
+    y = torch.batch_norm(
+        rows, gain, shift, mean, variance, True, 1.0, BATCH_NORM_EPSILON, torch.backends.cudnn.enabled
+    )
+    # of one row torch's variance is 0/0; of others it divides by one less than there are
+    scale = (len(rows) - 1) / len(rows)
+    return y.view(x.shape), mean, variance * scale if scale else torch.zeros_like(variance)
+
+
+_NORMS = Norms(layer=_layer_norm, batch=_batch_norm)

@@ -54,8 +54,12 @@ class Model(Protocol):
         """As in Network, called without autograd."""
         ...
 
-    def loss(self, data: Any) -> Tensor:
-        """A scalar, called with autograd."""
+    def loss(self, data: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """A scalar, called with autograd, and the running statistics after the batch by canonical name."""
+        ...
+
+    def keep(self, running: Mapping[str, Tensor]) -> None:
+        """Write running statistics into their leaves, called without autograd."""
         ...
 
     def zero_frozen(self) -> None:
@@ -101,7 +105,7 @@ class TorchNetwork:
 
     def gradients(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """See Network."""
-        loss = self._model.loss(batch)
+        loss, _ = self._model.loss(batch)
         gradients = torch.autograd.grad(loss, self._leaves, materialize_grads=True)
         return loss.detach(), self._model.canonical(gradients)
 
@@ -109,11 +113,14 @@ class TorchNetwork:
         """See Network."""
         for leaf in self._leaves:
             leaf.grad = None
-        loss = self._model.loss(batch)
+        loss, running = self._model.loss(batch)
         # backward() and not grad(): it gives .grad the layout of its leaf, which fused kernels rely on
         torch.autograd.backward(loss)
         self._model.zero_frozen()
         self._update()
+        if running:
+            with torch.no_grad():
+                self._model.keep(running)
         return loss.detach()
 
     @property

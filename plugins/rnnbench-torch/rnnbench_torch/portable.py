@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, stack_layers, unroll
 from rnnbench.cells.penalty import penalty
@@ -111,7 +112,7 @@ class PortableModel:
 
     def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
-        y, final = self._run(data, None)
+        y, final = self._run(data)
         return (y.transpose(0, 1) if self._spec.readout == "each" else y), final
 
     @property
@@ -133,14 +134,19 @@ class PortableModel:
         )
         return after
 
-    def loss(self, data: Data) -> Tensor:
+    def loss(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
-        y, _ = self._run(data, data.dropout)
+        y, final = self._run(data, training=True)
         lengths = data.lengths if data.target_lengths is None else data.target_lengths
         loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, lengths)
         if self._training.l2:
             loss = loss + penalty(self._ops, self._training, self._parameters, self._cell)
-        return loss
+        return loss, running_of(final)
+
+    def keep(self, running: Mapping[str, Tensor]) -> None:
+        """See Model."""
+        for name, value in running.items():
+            self._parameters[name].copy_(value)
 
     def zero_frozen(self) -> None:
         """Nothing is frozen."""
@@ -149,7 +155,7 @@ class PortableModel:
         """See Model."""
         return dict(zip(self._parameters, values, strict=True))
 
-    def _run(self, data: Data, dropout: Mapping[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def _run(self, data: Data, *, training: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         return network_outputs(
             self._ops,
             self._cell,
@@ -159,6 +165,7 @@ class PortableModel:
             data.lengths,
             data.state,
             stack=partial(stack_layers, layer=self._layer),
-            dropout=dropout,
+            dropout=data.dropout if training else None,
             target=target_of(data.targets, data.target_lengths, data.decoder_inputs),
+            training=training,
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from rnnbench.cells.composing import running_of
 from rnnbench.cells.network import part, split_directions, state_shapes
 from rnnbench.cells.penalty import is_kernel
 from rnnbench.cells.streaming import network_step, split_steps
@@ -123,7 +125,7 @@ class NativeNetwork:
     @quietly
     def forward(self, batch: PackedBatch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """See Network."""
-        done = self._forward(batch, {})
+        done = self._forward(batch)
         if self._spec.readout == "last":
             return done.outputs, done.final
         return batch.rows.unpack(done.outputs, self._parameters["head.b"]), done.final
@@ -131,7 +133,7 @@ class NativeNetwork:
     @quietly
     def gradients(self, batch: PackedBatch) -> tuple[np.floating, dict[str, np.ndarray]]:
         """See Network."""
-        done = self._forward(batch, batch.dropout)
+        done = self._forward(batch, training=True)
         loss, d_outputs = LOSSES[self._spec.loss](done.outputs, batch.targets)
         gradients = {"head.W": done.features.T @ d_outputs, "head.b": d_outputs.sum(axis=0)}
         d_read, passed = self._composition.backward(
@@ -164,6 +166,8 @@ class NativeNetwork:
             gradients["embed.E"] = batch.occurrences @ dys[0]
         if self._l2:
             loss = loss + self._penalise(gradients)
+        for name, value in running_of(self._parameters).items():
+            gradients[name] = np.zeros_like(value)
         return loss, {name: gradients[name] for name in self._parameters}
 
     @quietly
@@ -171,6 +175,7 @@ class NativeNetwork:
         """See Network."""
         loss, gradients = self.gradients(batch)
         self._optimizer.update(self._parameters, gradients)
+        self._parameters.update(self._composition.running)
         self._load_layers()
         return loss
 
@@ -227,8 +232,9 @@ class NativeNetwork:
                 total += np.vdot(value, value)
         return total * self._dtype.type(0.5 * self._l2)
 
-    def _forward(self, batch: PackedBatch, dropout: Mapping[str, np.ndarray]) -> Pass:
+    def _forward(self, batch: PackedBatch, *, training: bool = False) -> Pass:
         spec, rows = self._spec, batch.rows
+        compose = partial(self._composition.forward, self._parameters, training=training)
         x = self._parameters["embed.E"][batch.inputs] if spec.vocab is not None else batch.inputs
         xs: list[np.ndarray] = []
         final: dict[str, np.ndarray] = {}
@@ -244,11 +250,11 @@ class NativeNetwork:
                 final.update({prefix + name: value[ends] for name, value in states.items()})
             y = np.add(*ys) if spec.bidirectional == "sum" else y
             if index < spec.layers - 1:
-                x = self._composition.forward(self._parameters, index, y, x, dropout)
+                x = compose(index, y, x, batch.dropout if training else {})
         if spec.readout == "last":
             y = self._read_last(rows, ys)
             x = self._read_passed(rows, x)
-        features = self._composition.forward(self._parameters, spec.layers - 1, y, x, {})
+        features = compose(spec.layers - 1, y, x, {})
         outputs = features @ self._parameters["head.W"] + self._parameters["head.b"]
         return Pass(xs, features, outputs, final)
 

@@ -29,9 +29,9 @@ from rnnbench.reference import (
     time_major,
     tolerance,
 )
+from rnnbench.structures import COMPOSED, structures
 from rnnbench.suite.loading import parse_suite
 from rnnbench.training import initialise
-from rnnbench.verifying import COMPOSED, structures
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
 KINDS: tuple[Attention, ...] = ("none", "bahdanau", "luong_dot", "luong_general", "luong_concat")
@@ -237,7 +237,7 @@ def test_parameters_are_counted_and_started_like_those_of_layers() -> None:
 @pytest.mark.parametrize("name", COMPOSED)
 def test_no_token_of_the_probe_is_decided_by_rounding(name: str) -> None:
     """The two likeliest tokens are never within 50 times the float32 tolerance: the gate cannot flip."""
-    specs = [spec for spec in structures(CELLS[name], every=True) if spec.decoder is not None]
+    specs = [each.spec for each in structures(CELLS[name], every=True) if each.spec.decoder is not None]
     assert [spec.decoder.attention for spec in specs if spec.decoder] == list(KINDS)
     for spec in specs:
         decoded = reference_decoded(CELLS[name], spec, *probe_of(CELLS[name], spec))

@@ -10,7 +10,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -128,13 +128,20 @@ class Bench:
         }
 
     def probe(
-        self, spec: dict[str, Any], implementation: str, length: int, size: int, seed: int, steps: bool
+        self,
+        spec: dict[str, Any],
+        implementation: str,
+        length: int,
+        size: int,
+        seed: int,
+        steps: bool,
+        l2: float = 0.0,
     ) -> Message:
         """Answers of a fresh network to the parity probe; ``steps``: also one time step after the other."""
         network_spec = _read_spec(spec)
         cell = self._plugins.cells[network_spec.cell]
         parameters = probe_parameters(cell, network_spec, seed)
-        network = self._make(network_spec, parameters, PROBE_TRAINING, implementation)
+        network = self._make(network_spec, parameters, replace(PROBE_TRAINING, l2=l2), implementation)
         batch = probe_batch(cell, network_spec, length, size, seed)
         further = {"stepped": ask_steps(network, batch)} if steps else {}
         if network_spec.decoder is not None:

@@ -20,6 +20,7 @@ from rnnbench.measuring.process import Worker
 from rnnbench.measuring.streaming import first_sequence
 from rnnbench.records import Case, Parity
 from rnnbench.reference import (
+    PROBE_TRAINING,
     Answers,
     compare_answers,
     compare_decoded,
@@ -44,28 +45,38 @@ class Gate:
         self._cells = cells
         self._computing = threading.Lock()
         self.computed_s = 0.0
-        self._probes: dict[NetworkSpec, tuple[Batch, Answers]] = {}
+        self._probes: dict[tuple[NetworkSpec, float], tuple[Batch, Answers]] = {}
         self._shapes: dict[tuple[Any, ...], tuple[Batch, Answers]] = {}
         self._passed: dict[tuple[Any, ...], Parity] = {}
 
     def probe(
-        self, worker: Worker, spec: NetworkSpec, implementation: str, limit_s: float, *, steps: bool = False
+        self,
+        worker: Worker,
+        spec: NetworkSpec,
+        implementation: str,
+        limit_s: float,
+        *,
+        steps: bool = False,
+        l2: float = 0.0,
     ) -> Parity:
         """The small probe, once per structure, implementation and worker environment.
 
-        ``steps``: the network is also held to computing one time step after the other.
+        ``steps``: the network is also held to computing one time step after the other; ``l2``: its loss has
+        the penalty of ``TrainingSpec``.
         """
-        key = (worker.key, spec, implementation, steps)
+        key = (worker.key, spec, implementation, steps, l2)
         if key not in self._passed:
             cell = self._cells[spec.cell]
             # `verify` asks several backends at once; the answers are the same for all of them
             with self._computing:
-                if spec not in self._probes:
+                if (spec, l2) not in self._probes:
                     with self._clocked():
                         parameters = probe_parameters(cell, spec)
                         batch = probe_batch(cell, spec, PROBE_LENGTH, PROBE_SIZE)
-                        self._probes[spec] = batch, reference_answers(cell, spec, parameters, batch)
-            batch, expected = self._probes[spec]
+                        training = replace(PROBE_TRAINING, l2=l2)
+                        expected = reference_answers(cell, spec, parameters, batch, training=training)
+                        self._probes[spec, l2] = batch, expected
+            batch, expected = self._probes[spec, l2]
             reply = worker.ask(
                 "probe",
                 limit_s,
@@ -75,6 +86,7 @@ class Gate:
                 size=PROBE_SIZE,
                 seed=0,
                 steps=steps,
+                l2=l2,
             )
             reply.pop("path")
             stepped, decoded = reply.pop("stepped", None), reply.pop("decoded", None)

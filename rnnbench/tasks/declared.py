@@ -25,6 +25,7 @@ from rnnbench.tasks.series import Forecasting
 from rnnbench.tasks.synthetic import Adding, Copy
 from rnnbench.tasks.tables import Layout
 from rnnbench.tasks.text import TextClassification
+from rnnbench.tasks.waves import Wave
 
 
 def refusal(message: str) -> PydanticCustomError:
@@ -135,6 +136,15 @@ class NoiseOptions(Options):
     classes: int = Field(default=10, ge=2, le=1_000_000, description="classes, the network's outputs")
 
 
+class WaveOptions(Options):
+    """One vector in, a wave out: one to many, and with length 1 one to one."""
+
+    given: Literal["first", "repeated"] = Field(
+        default="first", description="where the vector is read: at the first step, zeros following, or at all"
+    )
+    evaluation: int = Field(default=500, ge=1, le=10_000_000, description="waves held out")
+
+
 KINDS: Mapping[str, type[Options]] = MappingProxyType(
     {
         "adding": AddingOptions,
@@ -142,6 +152,7 @@ KINDS: Mapping[str, type[Options]] = MappingProxyType(
         "forecasting": ForecastingOptions,
         "noise": NoiseOptions,
         "text_classification": TextClassificationOptions,
+        "wave": WaveOptions,
     }
 )
 
@@ -202,6 +213,10 @@ def _build(name: str, options: Options) -> Task:
         case NoiseOptions():
             about = f"{options.features} features of noise, for timing only"
             return Noise(name, about, options.features, options.classes)
+        case WaveOptions():
+            where = "at the first step" if options.given == "first" else "at every step"
+            about = f"the wave of an amplitude, a frequency and a phase, given {where}"
+            return Wave(name, about, options.given, options.evaluation)
         case _:
             raise AssertionError(f"no task is built from {type(options).__name__}")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from rnnbench.cells import scanning
 from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells.handling import refuse_unknown
 from rnnbench.cells.network import stack_layers
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     import jax
 
     from rnnbench_jax.network import JaxNetwork
+
+HANDLED = frozenset(
+    {
+        "layers", "bidirectional", "vocab", "lengths", "window", "projection", "residual", "norm", "dropout",
+        "dropout_kind",
+    }
+)  # fmt: skip
+"""Of a network's structure, what ``native`` follows."""
 
 ACCELERATORS = ("cuda", "rocm", "tpu", "METAL")
 """Platforms that JAX is asked for, beside the CPU."""
@@ -155,6 +164,7 @@ class JaxSession:
             )
         if recurrence_of(cell) is None:
             raise Unsupported(f"jax has no native form of cell {cell.name}; use portable")
+        refuse_unknown(spec, HANDLED, by="derivations by hand")
         if cudnn_takes(cell, spec, self.settings.device.lower(), dtype):
             return make(stack=cudnn_stack, path="cuDNN")
         return make(stack=partial(stack_layers, layer=native_layer), path="lax.scan, custom VJP")

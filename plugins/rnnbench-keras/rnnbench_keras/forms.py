@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.gru import GRU, GRUResetBefore
 from rnnbench.cells.lstm import LSTM
-from rnnbench.contracts import Cell, NetworkSpec
-from rnnbench.errors import Unsupported
+from rnnbench.contracts import Cell
 
 ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "hard_sigmoid", "leaky_relu", "gelu")
 """Of Elman's cells, those whose activation is without parameters."""
 
-_STRUCTURE = frozenset(
+HANDLED = frozenset(
     {
-        "cell", "input_size", "hidden", "output_size", "readout", "loss", "layers", "bidirectional", "vocab",
-        "lengths", "residual", "norm", "dropout", "dropout_kind", "projection",
+        "layers", "bidirectional", "vocab", "lengths", "projection", "residual", "norm", "dropout",
+        "dropout_kind",
     }
 )  # fmt: skip
-"""What of a network's structure is built here. No layer here projects, so ``projection`` says nothing."""
+"""Of a network's structure, what these layers follow. None of them projects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,3 @@ def keras_form(cell: Cell) -> KerasForm | None:
         case GRUResetBefore():
             return KerasForm("GRU", ("z", "r", "n"), ("h",), reset_after=False)
     return None
-
-
-def check_structure(spec: NetworkSpec) -> None:
-    """Raise ``Unsupported`` for what is not built here, which needs more than whole layers."""
-    for field in fields(spec):
-        given = getattr(spec, field.name)
-        if field.name not in _STRUCTURE and given != field.default:
-            raise Unsupported(
-                f"the Keras backends run whole layers of Keras, which know no {field.name} ({given}). "
-                "Ask tensorflow, jax or torch for it."
-            )

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import keras  # type: ignore[import-untyped]
 import numpy as np
 
+from rnnbench.cells.handling import refuse_unknown
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
-from rnnbench_keras.forms import check_structure, keras_form
+from rnnbench_keras.forms import HANDLED, keras_form
 from rnnbench_keras.layers import KerasStack
 from rnnbench_keras.network import Framework, KerasNetwork
 
@@ -73,7 +74,9 @@ class KerasSession:
         form = keras_form(cell)
         if form is None:
             raise Unsupported(f'Keras has no layer for cell "{spec.cell}"; ask {self.where} for it')
-        check_structure(spec)
+        refuse_unknown(
+            spec, HANDLED, by="whole layers of Keras", instead="ask tensorflow, jax or torch for it"
+        )
         dtype = self.settings.dtype
         if dtype == "float64" and self.where != "tensorflow":
             raise Unsupported(

@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells.handling import refuse_unknown
 from rnnbench.cells.scanning import check_affine
 from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unsupported
@@ -18,6 +19,13 @@ from rnnbench_numpy.portable import PortableNetwork
 
 DEVICES = ("cpu",)
 IMPLEMENTATIONS = ("native", "portable", "scan")
+HANDLED = frozenset(
+    {
+        "layers", "bidirectional", "vocab", "lengths", "projection", "residual", "norm", "dropout",
+        "dropout_kind",
+    }
+)  # fmt: skip
+"""Of a network's structure, what gradients derived by hand follow: they flow back over all steps."""
 
 
 class NumpySession:
@@ -72,8 +80,7 @@ class NumpySession:
         if implementation == "scan":
             check_affine(cell)
             return PortableNetwork(cell, spec, parameters, training, self._dtype, scan=True)
-        if spec.window is not None:
-            raise Unsupported("gradients derived by hand flow back over all steps (window); use portable.")
+        refuse_unknown(spec, HANDLED, by="gradients derived by hand")
         kernel = kernel_of(cell)
         if kernel is None:
             raise Unsupported(

@@ -10,6 +10,14 @@ from rnnbench.cells.gru import GRU, GRUResetBefore
 from rnnbench.cells.lstm import LSTM
 from rnnbench.contracts import Cell
 
+HANDLED = frozenset(
+    {
+        "layers", "bidirectional", "vocab", "lengths", "projection", "residual", "norm", "dropout",
+        "dropout_kind",
+    }
+)  # fmt: skip
+"""Of a network's structure, what these layers follow. None of them projects."""
+
 
 @dataclass(frozen=True, slots=True)
 class KerasForm:

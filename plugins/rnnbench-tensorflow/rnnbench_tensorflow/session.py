@@ -12,11 +12,12 @@ import keras  # type: ignore[import-untyped]
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells.handling import refuse_unknown
 from rnnbench.cells.network import network_outputs, stack_layers
 from rnnbench.cells.scanning import check_affine, scan_layer
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
-from rnnbench_tensorflow.forms import keras_form
+from rnnbench_tensorflow.forms import HANDLED, keras_form
 from rnnbench_tensorflow.native import KerasNetwork
 from rnnbench_tensorflow.network import TensorflowNetwork
 
@@ -145,10 +146,7 @@ class TensorflowSession:
                 time_major=True,
                 xla=xla,
             )
-        if spec.window is not None:
-            raise Unsupported(
-                "the gradient of a Keras layer flows back over all steps (window); use portable"
-            )
+        refuse_unknown(spec, HANDLED, by="layers of Keras")
         form = keras_form(cell)
         if form is None:
             raise Unsupported(f'Keras has no layer for cell "{spec.cell}"; use "portable"')

@@ -11,6 +11,7 @@ from typing import Any
 
 from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.decoding import check_decoder
+from rnnbench.cells.handling import refuse_unknown
 from rnnbench.cells.scanning import check_affine
 from rnnbench.contracts import Cell, Network, NetworkSpec, Parameters, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
@@ -32,6 +33,13 @@ PRECISIONS = (
 """Below torch.backends: everything that may compute float32 with fewer bits."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+HANDLED = frozenset(
+    {
+        "layers", "bidirectional", "vocab", "lengths", "window", "projection", "residual", "norm", "dropout",
+        "dropout_kind",
+    }
+)  # fmt: skip
+"""Of a network's structure, what ``native`` follows."""
 
 
 def open_session(settings: Settings, cells: Mapping[str, Cell]) -> TorchSession:
@@ -140,6 +148,7 @@ class TorchSession:
             if spec.cell not in NATIVE:
                 reason = NO_NATIVE.get(spec.cell, "torch.nn has no such recurrent module")
                 raise Unsupported(f'cell "{spec.cell}" has no native form in torch: {reason}. Use portable.')
+            refuse_unknown(spec, HANDLED, by="torch's modules")
             if spec.window is not None and (spec.lengths or spec.bidirectional != "none"):
                 raise Unsupported(
                     "torch.nn truncates no gradient (window) of packed sequences or of a backward direction. "

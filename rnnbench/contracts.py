@@ -162,11 +162,13 @@ class AffineCell(RecurrentCell, Protocol):
 class DecoderSpec:
     """The second half of an encoder–decoder network, which puts out tokens: see ``rnnbench.cells.decoding``.
 
-    ``embedding``: width in which the tokens that it has put out are fed back.
+    ``embedding``: width in which the tokens that it has put out are fed back. ``input_feeding``: for Luong's
+    attention, what the head read is fed back too.
     """
 
     embedding: int
     attention: Attention = "none"
+    input_feeding: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class Case:
     threads: int = 1
     projection: int | None = None
     attention: Attention = "none"
+    input_feeding: bool = False
     env: str = PRESENT
     train: Train = field(default_factory=Train)
     measure: tuple[Measure, ...] = ("forward", "train_step", "memory", "score")
@@ -116,7 +117,7 @@ class Case:
             self.task, self.length, self.cell, self.hidden, self.layers, self.bidirectional,
             self.embedding, self.batch, self.init, self.gain, self.forget_bias, self.dtype,
             self.projection, self.residual, self.norm, self.dropout, self.dropout_kind,
-            self.attention, self.train,
+            self.attention, self.input_feeding, self.train,
         )  # fmt: skip
 
     @property
@@ -156,6 +157,7 @@ class Case:
 _LATER: Mapping[str, Any] = {
     "projection": None, "gain": 1.0, "window": None, "residual": False, "norm": "none", "dropout": 0.0,
     "dropout_kind": "between", "l2": 0.0, "penalty": 1.0, "attention": "none",
+    "input_feeding": False,
 }  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
 _FIELDS = frozenset(item.name for item in fields(Case))

@@ -48,6 +48,7 @@ class Structure:
         words += [f"dropout {spec.dropout_kind}"] if spec.dropout else []
         words += [f"window {spec.window}"] if spec.window is not None else []
         words += [f"decoder, attention {spec.decoder.attention}"] if spec.decoder else []
+        words += ["input feeding"] if spec.decoder and spec.decoder.input_feeding else []
         words += ["l2"] if self.l2 else []
         return ", ".join(words)
 
@@ -107,7 +108,7 @@ def _decoders(encoder: NetworkSpec) -> Iterator[Structure]:
             loss="cross_entropy",
             bidirectional=merge,
             layers=layers,
-            decoder=DecoderSpec(3, attention),
+            decoder=DecoderSpec(3, attention, input_feeding=attention == attentions[-1]),
         )
         yield Structure(decoding, L2 if attention == attentions[-1] else 0.0)
 

@@ -44,7 +44,7 @@ def sessions() -> Mapping[str, Session]:
 
 
 def spec_of(kind: Attention, **changes: Any) -> NetworkSpec:
-    decoder = DecoderSpec(6, kind)
+    decoder = DecoderSpec(6, kind, input_feeding=kind == "luong_general")
     return NetworkSpec("elman", 3, 5, 4, "each", "cross_entropy", lengths=True, decoder=decoder, **changes)
 
 

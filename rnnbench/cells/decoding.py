@@ -9,7 +9,8 @@ that some cells keep, starts at zero. At each step, with x the embedding of the 
     luong_*:    y = layers(x)                         and the head reads tanh([context(y); y] W_c)
 
 where y is the top layer's output; before the first step, what the encoder's top layer ended with. For cells
-whose output is their state, Bahdanau's query is so his s_{t-1}. Luong's optional input feeding is left out.
+whose output is their state, Bahdanau's query is so his s_{t-1}. With Luong's input feeding (Luong, Pham and
+Manning 2015, section 3.3) layers read [x; a], with a what the head read at the step before, 0 at first.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def check_decoder(spec: NetworkSpec, implementation: str, *able: str) -> None:
 def layer_sizes(cell: Cell, spec: NetworkSpec, decoder: DecoderSpec, memory: int) -> list[Sizes]:
     """Sizes of each layer; M=memory are the encoder's output features."""
     fed = decoder.embedding + (memory if decoder.attention == "bahdanau" else 0)
+    if decoder.input_feeding:
+        fed += cell.output_size(Sizes(fed, spec.hidden, spec.projection))
     first = Sizes(fed, spec.hidden, spec.projection)
     above = Sizes(cell.output_size(first), spec.hidden, spec.projection)
     return [first] + [above] * (spec.layers - 1)
@@ -132,6 +135,8 @@ def decode(
         if attended is not None and kind == "bahdanau":
             context, _ = attend(ops, kind, weights, state["query"], attended)
             x = ops.concat([x, context], 1)
+        if "read" in state:
+            x = ops.concat([x, state["read"]], 1)
         for index, p in enumerate(layers):
             # project is written for all steps at once, (S,B,...)
             projected = cell.project(ops, p, ops.reshape(x, (1, *x.shape)))
@@ -143,6 +148,8 @@ def decode(
         if attended is not None and kind != "bahdanau":
             context, _ = attend(ops, kind, weights, x, attended)
             x = ops.tanh(ops.matmul(ops.concat([context, x], 1), weights["W_c"]))
+        if "read" in state:
+            new["read"] = x
         logits = ops.matmul(x, parameters["head.W"]) + parameters["head.b"]
         if "x" in state:
             new["x"] = ops.rows(table, ops.argmax(logits))
@@ -153,6 +160,8 @@ def decode(
     start = start_decoder(ops, cell, spec, sizes, encoded, memory)
     if kind == "bahdanau":
         start["query"] = ended
+    if decoder.input_feeding:
+        start["read"] = ops.zeros((memory.shape[1], query), memory)
     B, S = memory.shape[1], target.steps
     if target.inputs is None:
         # all sequences are fed the start; how long their answers are is not known while decoding

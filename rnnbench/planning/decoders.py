@@ -28,6 +28,12 @@ def check_decoding(suite: Suite, row: Row, case: Case, tasks: Mapping[str, Task]
             f'{case.attention} needs a decoder, and networks of task "{case.task}" have none. '
             f"Attention is for tasks from sequence to sequence: {able}",
         )
+    if case.input_feeding and not case.attention.startswith("luong"):
+        raise suite.error(
+            suite.path_of(row, "input_feeding", True),
+            "input_feeding feeds back what Luong's attention puts out, and a case has attention "
+            f"{case.attention}. Give attention luong_dot, luong_general or luong_concat, or exclude the case",
+        )
 
 
 def _check_sequences(suite: Suite, row: Row, case: Case) -> None:

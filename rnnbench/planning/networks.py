@@ -35,7 +35,7 @@ def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
         lengths=shape.lengths,
         window=case.window,
         projection=case.projection,
-        decoder=DecoderSpec(case.embedding, case.attention) if shape.decoder else None,
+        decoder=DecoderSpec(case.embedding, case.attention, case.input_feeding) if shape.decoder else None,
     )
 
 

@@ -135,6 +135,7 @@ AXES: Mapping[str, Setting] = {
     ),
     "attention": _word("what a decoder reads of the source, for tasks from sequence to sequence",
                        *get_args(Attention)),
+    "input_feeding": Setting(bool, "true or false", "feed what Luong's attention says into the next step"),
     **_OF_TRAINING,
 }  # fmt: skip
 """Everything that multiplies, in the order in which cases are planned."""

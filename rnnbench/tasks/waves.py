@@ -24,9 +24,9 @@ class Wave:
     """Say the first T values of a wave of which amplitude, frequency and phase are given: one to many.
 
     ``length`` T is that of the answer, y_t = a sin(2π f t + φ) for t = 0 ... T-1; with T = 1 the task is one
-    to one. The vector (u, v, w), each from U[-1,1], says a = 1 + u/2, φ = π w, and f = (5 + 3v)/80: periods of
-    10 to 40 steps. ``given`` says where a network reads it: at the "first" step, zeros following, so that it
-    has to be remembered; or "repeated" at every step.
+    to one. The vector (u, v, w), each from U[-1,1], says a = 1 + u/2, φ = π w, and f = (5 + 3v)/80: periods
+    of 10 to 40 steps. ``given`` says where a network reads it: at the "first" step, zeros following, so that
+    it has to be remembered; or "repeated" at every step.
 
     The metric is the mean squared error over all steps. Always to say 0, which is the mean, has the error
     E[a²]/2 = 13/24. The simple baseline is ridge regression from the vector to all T values. ``evaluation``

@@ -19,7 +19,7 @@ from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
-from rnnbench.cells.penalty import penalty
+from rnnbench.cells.penalty import l2_penalty
 from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, SequenceCell, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
@@ -161,7 +161,7 @@ def reference_answers(
         )
         running.update(running_of(final))
         loss: np.ndarray = network_loss(ops, spec, outputs, data.targets, data.output_lengths)
-        return loss + penalty(ops, training, values, cell) if training.l2 else loss
+        return loss + l2_penalty(ops, training, values, cell) if training.l2 else loss
 
     start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     outputs, state = outputs_of(start)

@@ -14,7 +14,7 @@ def is_kernel(name: str) -> bool:
     return name.rsplit(".", 1)[-1].startswith("W")
 
 
-def penalty(ops: Ops, training: TrainingSpec, parameters: Arrays, cell: Cell | None = None) -> Array:
+def l2_penalty(ops: Ops, training: TrainingSpec, parameters: Arrays, cell: Cell | None = None) -> Array:
     """(λ/2) Σ ‖W‖² over all kernels, λ = ``training.l2``; its gradient is λ W.
 
     What a ``FixedCell`` keeps as it started counts not, or the penalty alone would move it.

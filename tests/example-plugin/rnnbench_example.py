@@ -17,7 +17,7 @@ from rnnbench.cells.composing import running_of
 from rnnbench.cells.gates import gated_shapes, linear
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.cells.penalty import penalty
+from rnnbench.cells.penalty import l2_penalty
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import (
     Backend,
@@ -173,7 +173,7 @@ class ToyNetwork:
             outputs, final = self._outputs(values, batch, training=True)
             running.update(running_of(final))
             loss = network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
-            return loss + penalty(self._ops, self._training, values, self._cell)
+            return loss + l2_penalty(self._ops, self._training, values, self._cell)
 
         return *value_and_grad(loss_of)(self._values), running
 

@@ -13,7 +13,7 @@ from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
 from rnnbench.cells.ops import Array
-from rnnbench.cells.penalty import penalty
+from rnnbench.cells.penalty import l2_penalty
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
@@ -62,7 +62,7 @@ class JaxNetwork:
             lengths = data["lengths"] if data["target_lengths"] is None else data["target_lengths"]
             loss = network_loss(OPS, spec, y, data["targets"], lengths)
             if training.l2:
-                loss = loss + penalty(OPS, training, parameters, cell)
+                loss = loss + l2_penalty(OPS, training, parameters, cell)
             return loss, running_of(final)
 
         differentiate = jax.value_and_grad(loss, has_aux=True)

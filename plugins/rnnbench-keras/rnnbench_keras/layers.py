@@ -19,7 +19,7 @@ from rnnbench.cells.activations import LEAKY_SLOPE
 from rnnbench.cells.composing import compose, running_of
 from rnnbench.cells.network import merge, network_loss, part, sizes_of, split_directions, valid_steps
 from rnnbench.cells.ops import Array, Arrays
-from rnnbench.cells.penalty import penalty
+from rnnbench.cells.penalty import l2_penalty
 from rnnbench.contracts import Cell, NetworkSpec, TrainingSpec
 from rnnbench_keras.forms import KerasForm
 from rnnbench_keras.ops import KerasOps
@@ -147,7 +147,7 @@ class KerasStack:
             y = OPS.swap(y, 0, 1)
         loss = network_loss(OPS, self.spec, y, data["targets"], data["lengths"])
         if self.training.l2:
-            loss = loss + penalty(OPS, self.training, parameters)
+            loss = loss + l2_penalty(OPS, self.training, parameters)
         return loss, running_of(final)
 
     def step(self, parameters: Arrays, x: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:

@@ -13,7 +13,7 @@ from autograd import value_and_grad
 from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, network_outputs, stack_layers, unroll
-from rnnbench.cells.penalty import penalty
+from rnnbench.cells.penalty import l2_penalty
 from rnnbench.cells.scanning import scan_layer
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
@@ -116,7 +116,7 @@ class PortableNetwork:
             lengths = batch.lengths if batch.target_lengths is None else batch.target_lengths
             loss = network_loss(OPS, self._spec, outputs, batch.targets, lengths)
             if self._training.l2:
-                loss = loss + penalty(OPS, self._training, parameters, self._cell)
+                loss = loss + l2_penalty(OPS, self._training, parameters, self._cell)
             return loss
 
         loss, gradients = value_and_grad(loss_of)(self._parameters)

@@ -14,7 +14,7 @@ from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, state_shapes
 from rnnbench.cells.ops import Array, Arrays
-from rnnbench.cells.penalty import penalty
+from rnnbench.cells.penalty import l2_penalty
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.training import start_slots, update
@@ -239,7 +239,7 @@ class TensorflowNetwork:
             lengths = batch.get("target_lengths", batch["lengths"])
             loss = network_loss(self._ops, self._spec, y, batch["targets"], lengths)
             if self._training.l2:
-                loss = loss + penalty(self._ops, self._training, values, self._cell)
+                loss = loss + l2_penalty(self._ops, self._training, values, self._cell)
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._note_kernels()
         # an embedding's gradient comes as IndexedSlices; clipping and Adam need all of its rows

@@ -12,7 +12,7 @@ from torch import Tensor
 from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, stack_layers, unroll
-from rnnbench.cells.penalty import penalty
+from rnnbench.cells.penalty import l2_penalty
 from rnnbench.cells.scanning import scan_layer
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, SequenceCell, TrainingSpec
@@ -140,7 +140,7 @@ class PortableModel:
         lengths = data.lengths if data.target_lengths is None else data.target_lengths
         loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, lengths)
         if self._training.l2:
-            loss = loss + penalty(self._ops, self._training, self._parameters, self._cell)
+            loss = loss + l2_penalty(self._ops, self._training, self._parameters, self._cell)
         return loss, running_of(final)
 
     def keep(self, running: Mapping[str, Tensor]) -> None:

@@ -25,6 +25,8 @@ Name = TypeVar("Name", bound=Hashable)
 Standing = Literal["better", "not told apart", "worse", "one seed"]
 
 CONFIDENCE = 0.99
+TWICE = 2.0
+"""A lower bound from which on a ratio need not be known any better to say which side is slower."""
 MAD_TO_SIGMA = 1.4826
 """Median absolute deviation -> standard deviation of a normal distribution: 1 / Φ⁻¹(3/4)."""
 SCORE_CONFIDENCE = 0.90
@@ -63,8 +65,8 @@ class Interval:
 
     @property
     def above_one(self) -> bool:
-        """Of a ratio: whether it is shown to be above 1, by bounds that are usable."""
-        return self.usable and self.low is not None and self.low > 1.0
+        """Whether a ratio is shown to be above 1: by bounds that are usable, or both from ``TWICE`` on."""
+        return self.low is not None and self.low > 1.0 and (self.usable or self.low >= TWICE)
 
     @property
     def inverse(self) -> Interval:
@@ -172,11 +174,11 @@ def quotient(ours: Summary, theirs: Summary, confidence: float = CONFIDENCE) -> 
 def ranks(samples: Mapping[Name, Samples], confidence: float = CONFIDENCE) -> dict[Name, int]:
     """Rank of every case of a group: one more than the number of cases that are shown to be faster.
 
-    Shown means that the interval of the ratio is usable and lies above 1; where it includes 1, is too wide
-    or is missing, neither stands before the other. Only where no case of the group has two processes does
-    the order of the estimates decide: the ranks of a screening are that order and no more. The result is
-    in the order of time, those of rank 1 first: by rank alone a case that varies much would stand above some
-    that take a tenth of its time.
+    Shown means that the interval of the ratio lies above 1, and is usable or above 2 altogether; where it
+    includes 1, is too wide or is missing, neither stands before the other. Only where no case of the group
+    has two processes does the order of the estimates decide: the ranks of a screening are that order and no
+    more. The result is in the order of time, those of rank 1 first: by rank alone a case that varies much
+    would stand above some that take a tenth of its time.
     """
     times = {name: estimate(each, confidence) for name, each in samples.items()}
     screening = all(time.screening for time in times.values())

@@ -185,6 +185,8 @@ def test_an_interval_too_wide_to_be_of_use_ranks_nothing_apart() -> None:
     assert between.low > 1
     assert not between.usable
     assert ranks({"base": base, "wide": wide}) == {"base": 1, "wide": 1}
+    # as wide, but at least twice as slow
+    assert ranks({"base": base, "wide": scaled(wide, 2.0)}) == {"base": 1, "wide": 2}
 
 
 @pytest.mark.parametrize(

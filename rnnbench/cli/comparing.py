@@ -32,6 +32,7 @@ from rnnbench.escaping import safe
 from rnnbench.records import PRESENT
 from rnnbench.report.words import digits, seconds, size, times
 from rnnbench.results.reading import RunResults, collection_paused, read
+from rnnbench.stats import Interval
 
 HISTORY_BYTES = 32 << 20
 """Earlier runs tell how much runs differ; more of them than this would cost seconds to read."""
@@ -61,9 +62,9 @@ def compare(base: str, head: str | None, asked: Asked) -> int:
     with TemporaryDirectory(prefix="rnnbench-compare-") as scratch, collection_paused():
         folder = Path(scratch)
         if asked.by:
-            found, beside = _within(base, head, asked, folder)
+            found, beside = within(base, head, asked, folder)
         else:
-            found, beside = _between(base, head, asked, folder)
+            found, beside = between(base, head, asked, folder)
     file = _verdict_file(asked.out, beside)
     content = write(found, file, asked.fail_on)
     code = found.exit_code(asked.fail_on)
@@ -124,7 +125,8 @@ def _title(comparison: Comparison) -> str:
     return f"{head.run} of {head.started} against {base.run} of {base.started}"
 
 
-def _within(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[Comparison, Path | None]:
+def within(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[Comparison, Path | None]:
+    """The sides of one run, ``base``, along an axis; with its folder where that lasts."""
     if head is not None:
         raise RequestError("compares within one run; leave out HEAD", where="--by")
     if asked.force:
@@ -147,7 +149,8 @@ def _within(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[C
     return replace(found, notes=notes), folder if located.lasting else None
 
 
-def _between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[Comparison, Path | None]:
+def between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[Comparison, Path | None]:
+    """Two runs as they are named, the newest one for no head; with the head's folder where that lasts."""
     if asked.value:
         raise RequestError("names a value of the axis that --by names; give --by too", where="--base")
     bases = locate(base, _made(scratch / "base"))
@@ -241,13 +244,20 @@ def _numbers(row: Row) -> tuple[str, str, str, str, str]:
     ratio, bounds = "", ""
     if row.ratio is not None:
         ratio = f"{row.ratio.value:.3f}×" if 0.1 <= row.ratio.value < 10 else times(row.ratio.value)
-        if row.ratio.low is not None and row.ratio.high is not None:
-            fine = row.ratio.usable and row.ratio.high < 10
-            bounds = f"{row.ratio.low:.3f}–{row.ratio.high:.3f}" if fine else "too wide to say"
-            if row.ratio.usable and not fine:
-                bounds = f"{digits(row.ratio.low)}–{digits(row.ratio.high)}"
+        bounds = _bounds(row.ratio)
     least = "" if row.detectable is None else f"{row.detectable:.1%}"
     return write_value(row.base), write_value(row.head), ratio, bounds, least
+
+
+def _bounds(ratio: Interval) -> str:
+    low, high = ratio.low, ratio.high
+    if low is None or high is None:
+        return ""
+    if ratio.usable:
+        return f"{low:.3f}–{high:.3f}" if high < 10 else f"{digits(low)}–{digits(high)}"
+    if low > 1 or high < 1:
+        return f"at least {digits(low)}" if low > 1 else f"at most {digits(high)}"
+    return "too wide to say"
 
 
 def _say_changes(

@@ -159,7 +159,7 @@ def _time_row(
         bound, least, text = spread.share, spread.share, spread.text
         verdict = "suspect" if _beyond(found.value, bound) else "within_spread"
     else:
-        apart = found.low is not None and found.usable and (found.above_one or found.inverse.above_one)
+        apart = found.above_one or found.inverse.above_one
         verdict = "different" if apart else "not_told_apart"
     return Row(
         pair.base.case, pair.head.case, "time", phase, verdict, base.summary.seconds, head.summary.seconds,

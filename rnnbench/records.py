@@ -52,7 +52,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 class Train:
     """How a network is trained for its score. ``target``: stop once the metric has reached it.
 
-    ``optimizer`` ridge: only the readout is, by ridge regression with ``penalty`` on ``steps`` batches.
+    ``optimizer`` ridge: only the readout is, by ridge regression with ``ridge_alpha`` on ``steps`` batches.
     ``window``: time steps over which gradients flow back, see ``NetworkSpec``; None: all.
     """
 
@@ -65,7 +65,7 @@ class Train:
     target: float | None = None
     window: int | None = None
     l2: float = 0.0
-    penalty: float = 1.0
+    ridge_alpha: float = 1.0
 
     @property
     def spec(self) -> TrainingSpec:
@@ -156,7 +156,7 @@ class Case:
 
 _LATER: Mapping[str, Any] = {
     "projection": None, "gain": 1.0, "window": None, "residual": False, "norm": "none", "dropout": 0.0,
-    "dropout_kind": "between", "l2": 0.0, "penalty": 1.0, "attention": "none",
+    "dropout_kind": "between", "l2": 0.0, "ridge_alpha": 1.0, "attention": "none",
     "input_feeding": False,
 }  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""

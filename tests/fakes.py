@@ -109,7 +109,7 @@ class FakeFloor:
     def _fit(self, backend: str, id: str, steps: int, at_most_s: float) -> dict[str, Any]:
         return self._train(backend, id, steps, at_most_s)
 
-    def _solve(self, backend: str, id: str, penalty: float) -> dict[str, Any]:
+    def _solve(self, backend: str, id: str, alpha: float) -> dict[str, Any]:
         return {}
 
     def _evaluate(self, backend: str, id: str) -> dict[str, Any]:

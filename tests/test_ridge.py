@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import synthetic
 from fakes import CASE, FakeFloor, station
 from sklearn.linear_model import Ridge
 
@@ -19,7 +20,8 @@ from rnnbench.measuring.ridge import Readout, RidgeSums
 from rnnbench.measuring.scoring import Trained, follow, train_all_seeds
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import Plugins, discover
-from rnnbench.records import Case, Train
+from rnnbench.records import Case, Record, Train
+from rnnbench.results.encoding import decode, encode
 from rnnbench.suite.loading import parse_suite
 
 H, SIZE, T = 40, 16, 12
@@ -128,7 +130,7 @@ def test_the_readout_is_that_of_scikit_learn_on_states_computed_apart(plugins: P
     first = handlers["fit"](id="n", steps=20, at_most_s=math.inf)
     second = handlers["fit"](id="n", steps=10, at_most_s=math.inf)
     assert (first["steps"], second["steps"], len(first["losses"])) == (20, 30, 20)
-    handlers["solve"](id="n", penalty=0.5)
+    handlers["solve"](id="n", alpha=0.5)
     after = bench.parameters("n")["values"]
     x, y = [], []
     for step in range(30):
@@ -184,7 +186,7 @@ def test_it_beats_the_baselines_of_a_shipped_task(plugins: Plugins) -> None:
         task="adding", length=T, size=32, init="glorot", forget_bias=0.0, seed=0, gain=1.0,
     )  # fmt: skip
     bench.fit("n", 100, math.inf)
-    bench.solve("n", Train().penalty)
+    bench.solve("n", Train().ridge_alpha)
     assert bench.evaluate("n")["score"] < 0.7 * min(each.value for each in data.baselines().values())
 
 
@@ -214,12 +216,12 @@ def test_no_update_is_made_for_ridge() -> None:
 
 def test_scoring_reads_batches_solves_and_evaluates() -> None:
     floor, trained = FakeFloor(), Trained()
-    train = replace(CASE.train, optimizer="ridge", penalty=0.3, evaluate_every=10)
+    train = replace(CASE.train, optimizer="ridge", ridge_alpha=0.3, evaluate_every=10)
     shape = TaskShape(1, "last", "mse", "recall", higher_is_better=True, features=1)
     one = station(train=train)
     train_all_seeds(floor, one, shape, math.inf, lambda text: None, trained)  # type: ignore[arg-type]
     assert [do for _, do, _ in floor.asked] == ["fit", "solve", "evaluate"] * 2
-    assert floor.asked[1][2] == {"id": "train-0", "penalty": 0.3}
+    assert floor.asked[1][2] == {"id": "train-0", "alpha": 0.3}
     assert [(curve.steps, curve.stopped) for curve in trained.curves] == [((10,), "steps")] * 2
     floor.asked.clear()
     assert follow(floor, one, trained.first_losses, math.inf) == 0.0  # type: ignore[arg-type]
@@ -232,9 +234,9 @@ def planned(plugins: Plugins, train: str) -> dict[str, Train]:
 
 
 def test_a_reservoir_is_planned_with_ridge_and_evaluated_once(plugins: Plugins) -> None:
-    found = planned(plugins, "defaults: {train: {optimizer: adam, steps: 300, penalty: 0.2}}")
-    assert found["lstm"] == Train(steps=300, penalty=0.2)
-    assert found["esn"] == Train(optimizer="ridge", steps=300, penalty=0.2, evaluate_every=300)
+    found = planned(plugins, "defaults: {train: {optimizer: adam, steps: 300, ridge_alpha: 0.2}}")
+    assert found["lstm"] == Train(steps=300, ridge_alpha=0.2)
+    assert found["esn"] == Train(optimizer="ridge", steps=300, ridge_alpha=0.2, evaluate_every=300)
 
 
 def test_whoever_is_asked_for_ridge_is_a_reservoir(plugins: Plugins) -> None:
@@ -244,9 +246,19 @@ def test_whoever_is_asked_for_ridge_is_a_reservoir(plugins: Plugins) -> None:
     assert often["lstm"] == often["esn"] == Train(optimizer="ridge", evaluate_every=50)
 
 
-def test_a_penalty_of_zero_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"train.penalty: 0 is not allowed. Give a number above 0"):
-        parse_suite("axes: {task: [adding]}\ndefaults: {train: {optimizer: ridge, penalty: 0}}\n")
+def test_an_alpha_of_zero_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"train.ridge_alpha: 0 is not allowed. Give a number above 0"):
+        parse_suite("axes: {task: [adding]}\ndefaults: {train: {optimizer: ridge, ridge_alpha: 0}}\n")
+
+
+def test_the_name_that_it_had_is_answered_with_the_one_that_it_has() -> None:
+    with pytest.raises(RequestError, match=r"train.penalty: unknown key. Its name is ridge_alpha now"):
+        parse_suite("axes: {task: [adding]}\ndefaults: {train: {optimizer: ridge, penalty: 1}}\n")
+    record = replace(synthetic.record(CASE), case=replace(CASE, train=Train(ridge_alpha=0.7)))
+    line = encode(record)
+    old = line.replace(b'"ridge_alpha":0.7', b'"penalty":0.7')
+    assert old != line
+    assert decode(Record, old) == record
 
 
 def test_a_decoder_has_no_ridge() -> None:
@@ -255,7 +267,7 @@ def test_a_decoder_has_no_ridge() -> None:
         Readout.begin(spec, {}, lambda spec, parameters: pytest.fail("nothing is built"))
 
 
-def test_the_penalty_tells_cases_apart() -> None:
+def test_alpha_tells_cases_apart() -> None:
     case = Case("adding", 20, "esn", "numpy", "portable", train=Train(optimizer="ridge"))
-    assert case.key != replace(case, train=replace(case.train, penalty=2.0)).key
-    assert case.network != replace(case, train=replace(case.train, penalty=2.0)).network
+    assert case.key != replace(case, train=replace(case.train, ridge_alpha=2.0)).key
+    assert case.network != replace(case, train=replace(case.train, ridge_alpha=2.0)).network

@@ -338,11 +338,11 @@ class Bench:
 
         return _walk(built, read, steps, at_most_s)
 
-    def solve(self, id: str, penalty: float) -> Message:
+    def solve(self, id: str, alpha: float) -> Message:
         """Fit the readout to all batches that ``fit`` has read, and put it into the network."""
         built = self._built[id]
         assert built.readout is not None
-        head = built.readout.solve(penalty)
+        head = built.readout.solve(alpha)
         built.network = built.make(built.spec, {**built.network.parameters(), **head})
         built.evaluation = []  # on the device, it was the former network's
         return {}

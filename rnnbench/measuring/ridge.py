@@ -41,11 +41,11 @@ class RidgeSums:
         self._y += dy * len(x) / total
         self.count = total
 
-    def solve(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-        """W (F,O), b (O) of the least Σ ‖x W + b - y‖² + penalty ‖W‖²; b is not penalised."""
+    def solve(self, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+        """W (F,O), b (O) of the least Σ ‖x W + b - y‖² + alpha ‖W‖²; b is not penalised."""
         # by eigenvalues: states of a reservoir are nearly collinear, and rounding makes some negative
         values, vectors = np.linalg.eigh(self._xx)
-        W = vectors @ ((vectors.T @ self._xy) / (np.maximum(values, 0.0) + penalty)[:, None])
+        W = vectors @ ((vectors.T @ self._xy) / (np.maximum(values, 0.0) + alpha)[:, None])
         return W, self._y - self._x @ W
 
 
@@ -95,7 +95,7 @@ class Readout:
         self.sums.add(x, np.asarray(y, np.float64))
         return float(np.mean((x @ self.W + self.b - y) ** 2))
 
-    def solve(self, penalty: float) -> dict[str, np.ndarray]:
+    def solve(self, alpha: float) -> dict[str, np.ndarray]:
         """The head by its canonical names, fitted to all batches that were read."""
-        self.W, self.b = self.sums.solve(penalty)
+        self.W, self.b = self.sums.solve(alpha)
         return {"head.W": self.W, "head.b": self.b}

@@ -117,7 +117,7 @@ def _train(
                 trained.first_losses.extend(losses[: followed_steps(train) - len(trained.first_losses)])
             station.used_s = 0.0
             if train.optimizer == "ridge":
-                floor.ask(station, "solve", id=id, penalty=train.penalty)
+                floor.ask(station, "solve", id=id, alpha=train.ridge_alpha)
             evaluated = floor.ask(station, "evaluate", id=id)
             if not evaluated["finite"]:
                 raise Diverged(step, seed, "outputs were")

@@ -142,7 +142,7 @@ def describe(case: Case, fields: Sequence[str]) -> str:
     for name in fields:
         value = getattr(case, name)
         if name == "train" and value.optimizer == "ridge":
-            parts.append(f"readout by ridge {value.penalty:g}, {value.steps} batches")
+            parts.append(f"readout by ridge {value.ridge_alpha:g}, {value.steps} batches")
         elif name == "train":
             parts.append(f"{value.optimizer} {value.lr:g}, {value.steps} steps")
             parts.append("no clipping" if value.clip is None else f"clip {value.clip:g}")

@@ -49,7 +49,7 @@ def decode(kind: type[Line], line: bytes) -> Line:
         value: Line = (
             BLOCKS.decode(line)
             if kind is Block
-            else ONE[kind].validate_json(line, strict=_finite(line), extra="forbid")
+            else ONE[kind].validate_json(_renamed(line), strict=_finite(line), extra="forbid")
         )
         return value
     except ValidationError as error:
@@ -77,8 +77,13 @@ def decode_all(kind: type[Line], lines: bytes) -> list[Line] | None:
 
 
 def _decode_records(lines: bytes) -> Any:
-    content = b"[" + lines[:-1].replace(b"\n", b",") + b"]"
+    content = b"[" + _renamed(lines[:-1]).replace(b"\n", b",") + b"]"
     return MANY.validate_json(content, strict=_finite(content), extra="forbid")
+
+
+def _renamed(content: bytes) -> bytes:
+    # what ridge_alpha was called in the first files; inside a string its quotes would be escaped
+    return content.replace(b'"penalty":', b'"ridge_alpha":')
 
 
 def _finite(content: bytes) -> bool:

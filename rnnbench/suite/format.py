@@ -151,7 +151,7 @@ TRAIN: Mapping[str, Setting] = {
     "steps": _whole(1, 10_000_000, "updates for each seed"),
     "seeds": _whole(1, 1000, "trainings from different seeds; below 3 the spread says little"),
     "evaluate_every": _whole(1, 10_000_000, "updates between two evaluations"),
-    "penalty": _positive(1e9, "of the squared weights of a readout that ridge fits"),
+    "ridge_alpha": _positive(1e9, "of the squared weights of a readout that ridge fits"),
     "target": Setting(float | None, "a number or null", "stop once the task's metric has reached it"),
 }  # fmt: skip
 

@@ -23,6 +23,8 @@ from rnnbench.suite.format import (
     SuiteFormat,
 )
 
+_RENAMED = {"penalty": "ridge_alpha"}
+
 
 def explain(error: ErrorDetails, document: Document) -> RequestError:
     """The error of a model as the person who wrote the suite needs it."""
@@ -84,6 +86,8 @@ def _unknown(path: KeyPath) -> str:
     *above, key = path
     if key == "<<":
         return "unknown key. YAML 1.2 has no merge keys; write the values out"
+    if key in _RENAMED:
+        return f"unknown key. Its name is {_RENAMED[key]} now"
     if above == ["axes"] and key in DefaultsFormat.model_fields:
         return f"is no axis, the same holds for all cases. It belongs in defaults.{key}"
     if key in TRAINED and above != ["defaults", "train"]:

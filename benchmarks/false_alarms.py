@@ -1,9 +1,10 @@
 """How often rnnbench is wrong about identical code, and finds what is slower; other tools beside it.
 
 Measures 40 networks live, each against itself, with 5 % and with 2 % more time steps, in turns, in processes
-of their own, adapted as ``rnnbench ci`` does, and what is flagged once more in fresh processes. The blocks of
-identical code are then resampled, and judged by rnnbench and by the rules of pytest-benchmark, pyperf and asv
-(``pip install pytest-benchmark pyperf asv``; the rule of what is not installed is left out). Repeat with
+of their own, as many rounds and processes as ``rnnbench ci`` would take, and what is flagged once more in
+fresh processes. The blocks of identical code are then resampled, and judged by rnnbench and by the rules of
+pytest-benchmark, pyperf and asv (``pip install pytest-benchmark pyperf asv``; the rule of what is not
+installed is left out). Repeat with
 
     python benchmarks/false_alarms.py --out DIR
 
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnbench.ci.gating import PROCESSES_LEAST, PROCESSES_MOST, ROUNDS_LEAST, ROUNDS_MOST
 from rnnbench.compare import Comparison, compare_axis, confirm
 from rnnbench.doctor.selftest import BASE, ENVIRONMENTS, PLUGIN, SAME, SLOWER, WARM_S, only
 from rnnbench.judging import judge
@@ -51,7 +53,7 @@ axes:
   batch: [4, 8, 16, 32]
   hidden: [32]
   backend: [selftest]
-defaults: {measure: [forward], rounds: 20, processes: 6}
+defaults: {measure: [forward]}
 """
 LESS = """from rnnbench.doctor.selftest_plugin import SelfTest
 from rnnbench.hookspecs import hookimpl
@@ -75,7 +77,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder to measure into")
     parser.add_argument("--read", type=Path, help="folder of an earlier call")
     parser.add_argument("--networks", type=int, default=40)
-    parser.add_argument("--processes", type=int, default=20, help="at most, for each side")
+    parser.add_argument("--processes", type=int, default=PROCESSES_MOST, help="at most, for each side")
     parser.add_argument("--slower-only", action="store_true", help="5 % more time steps alone")
     parser.add_argument("--resamples", type=int, default=10_000)
     given = parser.parse_args()
@@ -115,8 +117,8 @@ def measure(folder: Path, networks: int, most: int, *, slower_only: bool) -> Non
             folder=folder / name,
             command=sys.argv,
             environments=sides,
-            protocol=Protocol(rounds=chosen.suite.rounds, warm_s=WARM_S),
-            replication=Replication(start=min(6, most), most=most),
+            protocol=Protocol(rounds=ROUNDS_LEAST, most_rounds=ROUNDS_MOST, warm_s=WARM_S),
+            replication=Replication(start=min(PROCESSES_LEAST, most), most=most),
             again=again,
         )
 

@@ -21,13 +21,15 @@ Quicker = Literal["scan", "portable", ""]
 def crossings(results: RunResults, groups: Sequence[Ranking]) -> list[Answer]:
     """Of all that was timed both as ``scan`` and as ``portable``, in turns, at two or more lengths."""
     timings = results.timings
-    cases = [record.case for record in results.records]
+    several = [
+        name for name in ("device", "env") if len({getattr(r.case, name) for r in results.records}) > 1
+    ]
     found: dict[str, dict[str, dict[int, Interval | None]]] = {}
     for group in groups:
         title = " · ".join(part for part in (safe(group.cell, 60), safe(group.task, 60), group.other) if part)
         if group.phase:
             title += f" ({PHASES[group.phase]})"
-        for place, pair in _by_place(group, cases).items():
+        for place, pair in _by_place(group, several).items():
             if "scan" in pair and "portable" in pair:
                 of_place = found.setdefault(title, {}).setdefault(place, {})
                 of_place[group.length] = _gain(pair["portable"], pair["scan"], group, timings)
@@ -47,17 +49,16 @@ def quicker(gain: Interval) -> Quicker:
     return "portable" if gain.inverse.above_one else ""
 
 
-def _by_place(group: Ranking, cases: Sequence[Case]) -> dict[str, dict[str, Row]]:
+def _by_place(group: Ranking, several: Sequence[str]) -> dict[str, dict[str, Row]]:
     found: dict[str, dict[str, Row]] = {}
     for row in group.rows:
         case = row.record.case
-        found.setdefault(_place(case, cases), {})[case.implementation] = row
+        found.setdefault(_place(case, several), {})[case.implementation] = row
     return found
 
 
-def _place(case: Case, cases: Sequence[Case]) -> str:
-    """Who computes, but for the implementation."""
-    several = [name for name in ("device", "env") if len({getattr(each, name) for each in cases}) > 1]
+def _place(case: Case, several: Sequence[str]) -> str:
+    """Who computes, but for the implementation; ``several``: fields of which the run has several values."""
     return safe(" ".join([case.backend, *(getattr(case, name) for name in several)]), 60)
 
 

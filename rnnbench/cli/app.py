@@ -332,12 +332,24 @@ def describe(
 @app.command()
 def report(
     runs: RunsArgument = None,
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base", metavar="BASE", help="Compare with this run; with --by, this value of the axis."
+        ),
+    ] = "",
+    by: Annotated[
+        str, typer.Option("--by", metavar="AXIS", help="Compare within the run: backend, env, cell, ...")
+    ] = "",
+    format: Annotated[
+        str, typer.Option("--format", help="html, md, or for the figures alone svg, png or pdf.")
+    ] = "html",
     out: Annotated[Path | None, typer.Option("--out", help="Folder; default: that of the run.")] = None,
 ) -> None:
-    """Write the HTML page and the figures of a run again."""
-    from rnnbench.cli import looking
+    """Write the report of a run again, or one of several runs, or of a comparison."""
+    from rnnbench.cli import reporting
 
-    looking.report(runs or [], out)
+    reporting.report(runs or [], reporting.Asked(format, out, by, base))
 
 
 @app.command()

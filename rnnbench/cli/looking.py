@@ -1,4 +1,4 @@
-"""``list``, ``verify``, ``report``, ``export``, ``init`` and ``schema``: nothing here is timed."""
+"""``list``, ``verify``, ``export``, ``init`` and ``schema``: nothing here is timed."""
 
 from __future__ import annotations
 
@@ -88,20 +88,6 @@ def verify(
     return 6 if bad else 0
 
 
-def report(runs: Sequence[Path], out: Path | None) -> None:
-    """Write the pages of runs."""
-    from rnnbench.report.page import write
-    from rnnbench.results import open_run
-
-    folders = _runs(runs)
-    if out is not None and len(folders) > 1:
-        raise RequestError(f"takes one run, and these are {len(folders)}", where="--out")
-    for folder in folders:
-        results = open_run(folder)
-        _name_problems(folder, results)
-        print(safe(write(results, out or folder)))
-
-
 def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
     """Write runs in a format of ``rnnbench.exporting``."""
     from rnnbench.exporting import FILES, check_format
@@ -109,19 +95,20 @@ def export(runs: Sequence[Path], format: str, out: Path | None) -> None:
     from rnnbench.results import open_run
     from rnnbench.results.reading import BLOCKS, RECORDS, RUN
 
-    folders = _runs(runs)
+    folders = choose_runs(runs)
     check_format(format, len(folders))
     file = out or folders[-1] / FILES[format]
     if file.name in (RUN, RECORDS, BLOCKS) and (file.parent / RUN).exists():
         raise RequestError("holds what was measured and is never overwritten", where=str(file))
     opened = [open_run(folder) for folder in folders]
     for folder, results in zip(folders, opened, strict=True):
-        _name_problems(folder, results)
+        name_problems(folder, results)
     write_export(opened, format, file)
     print(safe(file))
 
 
-def _name_problems(folder: Path, results: RunResults) -> None:
+def name_problems(folder: Path, results: RunResults) -> None:
+    """Say what of a run was not read."""
     for problem in results.problems:
         say_error(f"{folder}: {problem}")
 
@@ -214,7 +201,7 @@ def _known(option: str, given: Sequence[str], allowed: Any) -> list[str]:
     return list(given) or list(allowed)
 
 
-def _runs(runs: Sequence[Path]) -> list[Path]:
+def choose_runs(runs: Sequence[Path]) -> list[Path]:
     """The runs that are named, else the newest one in ./results that can be read."""
     from rnnbench.results import find_runs, read_run
 

@@ -6,28 +6,20 @@ how many rows it left out. What changed or failed stands first, so that nothing 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rnnbench.compare.outcome import VERDICTS, Change, Comparison, Row, Side
-from rnnbench.escaping import safe
+from rnnbench.report.markdown import NAME_LIMIT, escaped, table
 from rnnbench.report.ranking import Ranking, rank_groups
 from rnnbench.report.ranking import Row as Ranked
 from rnnbench.report.words import PHASES, bounds, counted, digits, seconds, size, times, unit_of
 from rnnbench.results.reading import RunResults
 
 LIMIT_BYTES = 60_000
-_NAME_LIMIT = 200
 _REASON_LIMIT = 300
 _LEFT_OUT_BYTES = 200
 _QUIET = ("unchanged", "within_spread", "not_told_apart")
-
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]|~"} | {
-    # GitHub reads mentions, issues and mathematics also where a backslash stands before them
-    "<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;", "#": "&#35;", "$": "&#36;",
-})  # fmt: skip
-_EMOJI_CODE = re.compile(r":(?=[\w+-]+:)")
 
 
 def summary(results: RunResults, comparison: Comparison | None = None) -> bytes:
@@ -41,11 +33,6 @@ def summary(results: RunResults, comparison: Comparison | None = None) -> bytes:
         lines += _compared(comparison)
     lines += _shown(results)
     return _fitted(lines)
-
-
-def escaped(text: object, limit: int = _NAME_LIMIT) -> str:
-    """Text that Markdown shows as it is, on one line; what a terminal would obey is an escape."""
-    return _EMOJI_CODE.sub("&#58;", safe(text, limit).translate(_MARKS))
 
 
 def _compared(comparison: Comparison) -> Iterator[str]:
@@ -68,7 +55,7 @@ def _compared(comparison: Comparison) -> Iterator[str]:
     order = {verdict: place for place, verdict in enumerate(VERDICTS)}
     # largest change first within a verdict
     rows = sorted(loud, key=lambda row: (order[row.verdict], -_distance(row)))
-    yield from _table(
+    yield from table(
         ("verdict", "case", "what", "base", "head", "head ÷ base", "99 %", "note"),
         (_fields(row) for row in (*rows, *sorted(quiet, key=lambda row: order[row.verdict]))),
     )
@@ -82,7 +69,7 @@ def _changed(title: str, changes: Sequence[Change]) -> Iterator[str]:
         what = f" {change.what}" if change.what else ""
         became = " → ".join(status for status in (change.base, change.head) if status)
         text = f"{change.case.key}{what}: {became}" + (f": {change.reason}" if change.reason else "")
-        yield f"- **{title}** {escaped(text, _NAME_LIMIT + _REASON_LIMIT)}"
+        yield f"- **{title}** {escaped(text, NAME_LIMIT + _REASON_LIMIT)}"
     if changes:
         yield ""
 
@@ -128,7 +115,7 @@ def _shown(results: RunResults) -> Iterator[str]:
         yield escaped(phase)
         yield ""
         headings = ("#", "case", "time", "99 %", "÷ best", "score", "findings")
-        yield from _table(headings, (_ranked(group, row) for row in group.rows))
+        yield from table(headings, (_ranked(group, row) for row in group.rows))
 
 
 def _ranked(group: Ranking, row: Ranked) -> tuple[str, ...]:
@@ -145,15 +132,6 @@ def _ranked(group: Ranking, row: Ranked) -> tuple[str, ...]:
         escaped(digits(sum(finals) / len(finals))) if finals else "",
         escaped(", ".join(words) if record.status == "ok" else record.status),
     )
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    body = [f"| {' | '.join(row)} |" for row in rows]
-    if body:
-        yield f"| {' | '.join(headings)} |"
-        yield f"|{'---|' * len(headings)}"
-        yield from body
-        yield ""
 
 
 def _fitted(lines: Sequence[str]) -> bytes:

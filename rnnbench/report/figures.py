@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+from rnnbench.compare.outcome import Comparison
 from rnnbench.report.drawing import draw_heat
 from rnnbench.report.flows import flow_figure
+from rnnbench.report.forest import forest_figure
 from rnnbench.report.lengthwise import memory_against_length, time_against_length
 from rnnbench.report.matrix import Field, matrix
 from rnnbench.report.overhead import overheads
@@ -15,6 +19,7 @@ from rnnbench.report.rawblocks import flagged_blocks, other_blocks
 from rnnbench.report.scored import learning_curves, score_against_length, speed_against_score
 from rnnbench.report.splitting import Figure, network
 from rnnbench.report.starts import phase_bars, total_times
+from rnnbench.report.timeline import history_figure
 from rnnbench.report.words import listed
 from rnnbench.results.reading import RunResults
 
@@ -28,9 +33,43 @@ def most_panels(results: RunResults) -> int:
     return 12 if len(results.records) <= FEW_RECORDS else 3
 
 
-def figures(results: RunResults, most: int | None = None) -> tuple[Figure, ...]:
-    """Every figure for which the run has numbers, in the order of the page; ``most`` panels of each."""
-    groups = rank_groups(results)
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about: a run; with it a comparison that it is the head of, or other runs beside it."""
+
+    results: RunResults
+    comparison: Comparison | None = None
+    others: tuple[RunResults, ...] = ()
+
+    @cached_property
+    def groups(self) -> tuple[Ranking, ...]:
+        """The ranking of the run; of ten thousand records it takes seconds."""
+        return rank_groups(self.results)
+
+    @property
+    def stem(self) -> str:
+        """The name of its files, but for the ending."""
+        return "report" if self.comparison is None else "comparison"
+
+
+def figures_of(subject: Subject, most: int | None = None) -> tuple[Figure, ...]:
+    """The figures of a run, before them those of what stands beside it."""
+    beside = []
+    if subject.comparison is not None:
+        beside.append(forest_figure(subject.comparison, most))
+    if subject.others:
+        beside.append(history_figure((subject.results, *subject.others), most))
+    return (*(figure for figure in beside if figure.panels), *figures(subject.results, most, subject.groups))
+
+
+def figures(
+    results: RunResults, most: int | None = None, groups: Sequence[Ranking] | None = None
+) -> tuple[Figure, ...]:
+    """Every figure for which the run has numbers, in the order of the page; ``most`` panels of each.
+
+    ``groups``: the run's ranking, where it is known.
+    """
+    groups = rank_groups(results) if groups is None else groups
     rows = {row.label: row.record.case.backend for group in groups for row in group.rows}
     names = sorted(rows)
     cases = styles(names, [rows[name] for name in names])

@@ -18,16 +18,18 @@ from rnnbench.escaping import safe
 from rnnbench.records import STATUSES
 from rnnbench.report.answers import learning, speed
 from rnnbench.report.crossing import crossings
-from rnnbench.report.figures import MATRIX, figures, most_panels
+from rnnbench.report.figures import MATRIX, Subject, figures_of, most_panels
 from rnnbench.report.flows import flow_rows
+from rnnbench.report.forest import describe_comparison
 from rnnbench.report.inlining import Looks, inline
 from rnnbench.report.leading import lead
 from rnnbench.report.matrix import matrix
 from rnnbench.report.overhead import Overhead, overheads
 from rnnbench.report.published import shapes_beside
-from rnnbench.report.ranking import Ranking, describe, rank_groups, varying_fields
+from rnnbench.report.ranking import Ranking, describe, varying_fields
 from rnnbench.report.rows import SHORT, tabulate_ranking
 from rnnbench.report.splitting import Figure, network
+from rnnbench.report.timeline import other_runs
 from rnnbench.report.trust import evidence
 from rnnbench.report.words import MISSING, counted, lengths, listed, seconds, unit_of
 from rnnbench.results.reading import RunResults
@@ -36,31 +38,38 @@ from rnnbench.stats import Interval
 COMMON = ("hidden", "layers", "bidirectional", "batch", "init", "dtype", "threads")
 
 
-def write(results: RunResults, folder: Path) -> Path:
-    """Write ``report.html`` and ``figures/*.svg`` and ``*.png`` below ``folder``; the path of the page.
+def write(subject: Subject | RunResults, folder: Path) -> Path:
+    """Write the page and ``figures/*.svg`` and ``*.png`` below ``folder``; the path of the page.
+
+    That is ``report.html``, or ``comparison.html`` where the subject is one.
 
     Raises ``RequestError`` where the folder cannot be written to. Equal results give equal bytes.
     """
-    drawn = figures(results, most_panels(results))
+    if isinstance(subject, RunResults):
+        subject = Subject(subject)
+    drawn = figures_of(subject, most_panels(subject.results))
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for figure in drawn:
             for panel in figure.panels:
                 (folder / "figures" / f"{panel.name}.svg").write_bytes(panel.svg)
                 (folder / "figures" / f"{panel.name}.png").write_bytes(panel.saved("png"))
-        page = folder / "report.html"
-        page.write_text(render(results, drawn), encoding="utf-8", newline="\n")
+        page = folder / f"{subject.stem}.html"
+        page.write_text(render(subject, drawn), encoding="utf-8", newline="\n")
     except OSError as error:
         raise RequestError(f"cannot be written to: {error.strerror}.", where=str(folder)) from None
     return page
 
 
-def render(results: RunResults, drawn: Sequence[Figure]) -> str:
+def render(subject: Subject | RunResults, drawn: Sequence[Figure]) -> str:
     """The page as HTML. Every name goes through ``safe`` and the template's escaping.
 
     Its policy allows its own style and script, by their digests, and nothing else.
     """
-    groups = rank_groups(results)
+    if isinstance(subject, RunResults):
+        subject = Subject(subject)
+    results, comparison = subject.results, subject.comparison
+    groups = subject.groups
     environment = Environment(
         loader=PackageLoader("rnnbench.report", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -83,6 +92,8 @@ def render(results: RunResults, drawn: Sequence[Figure]) -> str:
         script=Markup(script),
         script_hash=_digest(script),
         run=results.run,
+        compared=None if comparison is None else describe_comparison(comparison),
+        others=other_runs(subject.others),
         lead=lead(results, groups),
         cautions=_cautions(results, groups),
         speed=speed(groups),

@@ -101,6 +101,11 @@ class Panel:
     svg: bytes
     drawn: Figure = field(repr=False, compare=False)
 
+    @property
+    def wide(self) -> bool:
+        """Whether it takes the whole width of a page."""
+        return self.drawn.get_figwidth() > PANEL_INCHES[0]
+
     def saved(self, format: FileFormat) -> bytes:
         """The panel as a file; equal panels give equal bytes."""
         return self.svg if format == "svg" else _saved(self.drawn, format)

@@ -84,8 +84,7 @@ def speed_against_score(groups: Sequence[Ranking], look: Look, most: int | None 
     caption = (
         "Steps taken × the training step of the implementation with the shortest time, against the mean "
         "score over seeds; strokes reach from the worst to the best seed. The dashed line joins the Pareto "
-        "front: networks that no other one beats in both, by these means. Where strokes overlap, seeds decide."
-        + trained_on(groups)
+        "front: networks that no other one beats in both, by these means." + trained_on(groups)
     )
     return panels.figure("tradeoff", "Speed against score", caption)
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from rnnbench.escaping import safe
-from rnnbench.records import STATUSES, Record
-from rnnbench.report.words import digits, labels, listed, size
+from rnnbench.records import STATUSES, Measure, Record, Run
+from rnnbench.report.words import MISSING, PHASES, digits, labels, listed, size
 from rnnbench.results.reading import RunResults
+from rnnbench.stats import Samples, estimate, noise
+
+FACTS = ("device", "dtype", "threads", "pinned", "python")
+PASSING = ("load", "steal")
+"""Facts of a machine that change by the hour."""
 
 
 def evidence(results: RunResults) -> dict[str, Any]:
@@ -24,7 +32,77 @@ def evidence(results: RunResults) -> dict[str, Any]:
         "machine": [_fact(name, value) for name, value in results.run.machine.items()],
         "environments": [_environment(name, facts) for name, facts in results.run.environments.items()],
         "paths": _paths(results.records, names),
+        "fingerprint": fingerprint(results.run),
+        "floor": _floor(results),
+        "compared_settings": _side_by_side(results.run),
+        "citation": citation(results.run),
         "problems": [safe(problem, 2_000) for problem in results.problems],
+    }
+
+
+def citation(run: Run) -> str:
+    """How a paper names this run."""
+    year = run.started[:4] if run.started[:4].isdigit() else "n.d."
+    return (
+        f"Cite as: rnnbench contributors ({year}). rnnbench {safe(run.rnnbench, 40)}, protocol "
+        f"{run.protocol}: run {safe(run.name, 120)} of suite {safe(run.suite, 120)}, "
+        f"started {safe(run.started, 40)}."
+    )
+
+
+def fingerprint(run: Run) -> str:
+    """Equal for runs on equal terms: of the machine, all versions and settings, the tasks and the protocol.
+
+    What changes by the hour, such as load, does not count.
+    """
+    machine = {name: value for name, value in run.machine.items() if not name.startswith(PASSING)}
+    environments = {
+        name: [facts.get(part) for part in ("devices", "versions", "settings", "python")]
+        for name, facts in run.environments.items()
+    }
+    terms = json.dumps([machine, environments, run.tasks_digest, run.protocol], sort_keys=True, default=str)
+    return hashlib.sha256(terms.encode()).hexdigest()[:12]
+
+
+def _floor(results: RunResults) -> list[dict[str, str]]:
+    """By phase: how far rounds spread within a process, and how well times are known over processes."""
+    found: dict[Measure, list[Samples]] = {}
+    for (_, phase), samples in results.timings.items():
+        if any(samples.values()):
+            found.setdefault(phase, []).append(samples)
+    return [
+        {
+            "phase": PHASES[phase],
+            "times": str(len(found[phase])),
+            "noise": f"{median(map(noise, found[phase])):.1%}",
+            "known": _known(found[phase]),
+        }
+        for phase in PHASES
+        if phase in found
+    ]
+
+
+def _known(many: Sequence[Samples]) -> str:
+    intervals = [estimate(samples) for samples in many]
+    halves = [
+        math.log(each.high / each.low) / 2
+        for each in intervals
+        if each.low and each.high is not None and math.isfinite(each.high)
+    ]
+    return f"± {math.expm1(median(halves)):.1%}" if halves else "no interval: screening"
+
+
+def _side_by_side(run: Run) -> dict[str, Any]:
+    """Every setting and version of every environment: a row for each name, a column for each environment."""
+    columns = list(run.environments)
+    said: dict[str, dict[str, str]] = {}
+    for column, facts in run.environments.items():
+        own = {name: facts[name] for name in FACTS if name in facts}
+        for name, value in (own | dict(facts.get("settings", {}))).items():
+            said.setdefault(safe(name, 80), {})[column] = safe(value, 200)
+    return {
+        "columns": [safe(column, 60) for column in columns],
+        "rows": [(name, [of.get(column, MISSING) for column in columns]) for name, of in said.items()],
     }
 
 
@@ -76,7 +154,6 @@ def _environment(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         "name": safe(name, 60),
         "devices": listed([safe(device, 60) for device in facts.get("devices", ())]),
         "versions": _pairs(facts.get("versions", {})),
-        "settings": _pairs(facts.get("settings", {})),
     }
 
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
-from rnnbench.contracts import AffineCell, Cell, Settings
+from rnnbench.contracts import AffineCell, Cell, Dtype, Settings
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.launch import allowed_cores
 from rnnbench.measuring.process import WorkerKey
@@ -25,7 +24,6 @@ from rnnbench.records import Status
 from rnnbench.structures import Structure, structures
 
 LIMIT_S = 120.0
-Dtype = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True, slots=True)

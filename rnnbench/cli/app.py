@@ -170,6 +170,13 @@ def verify(
         list[str] | None,
         typer.Option("--implementation", help="These; default: native, portable and scan."),
     ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option("--dtype", help="float64 or float32; default: both.")
+    ] = None,
+    expect: Annotated[
+        Path | None,
+        typer.Option("--expect", metavar="FILE", help="Exactly what this table says may be unsupported."),
+    ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -182,6 +189,8 @@ def verify(
             cells=_split(cell),
             backends=_split(backend),
             implementations=_split(implementation),
+            dtypes=_split(dtype),
+            expect=expect,
             plugin_files=plugin or [],
             json=json,
         )

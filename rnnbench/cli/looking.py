@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic_core import to_json
 from rich.console import Console
 
 from rnnbench.cli.console import open_console, say, tabulate
 from rnnbench.cli.measuring import discover_plugins, say_error, write_new
+from rnnbench.contracts import Dtype
 from rnnbench.errors import RequestError, nearest
 from rnnbench.escaping import safe
 from rnnbench.offers import offers_of
@@ -60,13 +61,19 @@ def verify(
     cells: Sequence[str],
     backends: Sequence[str],
     implementations: Sequence[str],
+    dtypes: Sequence[str],
+    expect: Path | None,
     plugin_files: Sequence[Path],
     json: bool,
 ) -> int:
-    """Run the gate and return the exit status: 6 for a mismatch or a failure."""
+    """Run the gate and return the exit status: 6 for a mismatch, a failure, or a difference to ``expect``."""
+    from rnnbench.expecting import find_differences, read_table
     from rnnbench.verifying import verify as verify_all
 
     plugins = discover_plugins(plugin_files)
+    every_dtype: tuple[Dtype, ...] = get_args(Dtype)
+    chosen_dtypes = _known("--dtype", dtypes, every_dtype[::-1])
+    rows = None if expect is None else read_table(expect, plugins.cells)
     chosen_cells = _known("--cell", cells, plugins.cells)
     chosen_backends = _known("--backend", backends, plugins.backends)
     _known("--implementation", implementations, known_implementations([offers_of(plugins)]))
@@ -77,6 +84,7 @@ def verify(
         cells=chosen_cells,
         implementations=implementations,
         every=every,
+        dtypes=[name for name in every_dtype[::-1] if name in chosen_dtypes],
         plugin_files=[str(file) for file in plugin_files],
         note=lambda text: say(console, text, style="dim"),
     )
@@ -85,7 +93,10 @@ def verify(
         print(to_json([asdict(verdict) for verdict in verdicts], inf_nan_mode="strings").decode())
     else:
         _show_verdicts(open_console(), verdicts, bad)
-    return 6 if bad else 0
+    differences = [] if rows is None else find_differences(rows, verdicts, every=every)
+    for difference in differences:
+        say_error(f"{expect}: {difference}")
+    return 6 if bad or differences else 0
 
 
 def export(runs: Sequence[Path], format: str, out: Path | None) -> None:

@@ -19,8 +19,6 @@ from rnnbench import plugins
 from rnnbench.cells import rnnbench_cells
 
 CELLS = {cell.name: cell for cell in rnnbench_cells()}
-TABLE = Path(__file__).with_name("unsupported.json")
-"""What ``rnnbench verify`` may call unsupported of these backends; with a dtype, in that one alone."""
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
@@ -149,28 +147,6 @@ def test_environment_says_what_decides_speed(framework: str, answers: dict[str, 
     others = {"tensorflow", "jax", "torch"} - {framework}
     # Keras itself imports JAX where it finds it, for its checkpoints; nothing else may come along
     assert set(answers["environment"]["also imported by Keras"].split(", ")) & others <= {"jax"}
-
-
-def test_what_is_not_offered_stands_in_the_table() -> None:
-    listed = {
-        (backend, cell, row["implementation"])
-        for row in json.loads(TABLE.read_text())
-        if "dtype" not in row
-        for backend in row["backends"]
-        for cell in CELLS
-        if cell not in row.get("all but", ())
-    }
-    asked = ("native", "portable", "compiled", "scan")
-    missing = {
-        (backend.name, name, implementation)
-        for backend in rnnbench_keras.BACKENDS
-        for name, cell in CELLS.items()
-        for implementation in asked
-        if implementation not in backend.implementations(cell)
-    }
-    assert missing == listed
-    offered = {("keras-jax", name, "native") for name in CELLS} - listed
-    assert len(offered) == 10
 
 
 def test_subclass_with_another_step_is_not_taken_for_its_parent() -> None:

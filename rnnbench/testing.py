@@ -31,6 +31,7 @@ from rnnbench.contracts import (
     NetworkSpec,
     Parameters,
     Readout,
+    SequenceCell,
     Session,
     TrainingSpec,
 )
@@ -56,6 +57,11 @@ from rnnbench.training import global_norm, start_slots, update
 CELLS: Mapping[str, Cell] = {cell.name: cell for cell in rnnbench_cells()}
 """The shipped ones, by name."""
 
+RECURRENT: Mapping[str, Cell] = {
+    name: cell for name, cell in CELLS.items() if not isinstance(cell, SequenceCell)
+}
+"""Those of them that carry a state from step to step."""
+
 OPTIMIZER_TRAINING = TrainingSpec(optimizer="adam", lr=0.05, clip=0.01, l2=0.03)
 """Bounds every step, and leaves gradients far above ε=1e-8 yet small enough to show where ε stands."""
 OPTIMIZER_STEPS = 3
@@ -65,9 +71,12 @@ HEADS: tuple[tuple[Readout, Loss], ...] = (("last", "cross_entropy"), ("each", "
 
 
 def conformance_specs(cell: Cell) -> Iterator[NetworkSpec]:
-    """Layers {1, 2} × directions × lengths × readout with its loss, and both kinds of token network."""
+    """Layers {1, 2} × directions × lengths × readout with its loss, and both kinds of token network.
+
+    One direction alone for a cell that computes all steps at once.
+    """
     for layers in (1, 2):
-        for merge in MERGES:
+        for merge in MERGES[:1] if isinstance(cell, SequenceCell) else MERGES:
             for lengths in (False, True):
                 for readout, loss in HEADS:
                     yield NetworkSpec(

@@ -16,7 +16,7 @@ import pandas as pd
 
 import rnnbench
 from rnnbench.cells import rnnbench_cells
-from rnnbench.contracts import AffineCell, Cell, Sizes
+from rnnbench.contracts import AffineCell, Cell, SequenceCell, Sizes
 from rnnbench.describing import equations_of, parameter_count, year_of
 from rnnbench.results import read_run
 
@@ -52,9 +52,9 @@ def _row(cell: Cell) -> tuple[str, ...]:
         f"[{cell.name}](#{cell.name})",
         str(year_of(cell)),
         ", ".join(cell.gates) or "–",
-        ", ".join(cell.state_shapes(SIZES)),
+        ", ".join(cell.state_shapes(SIZES)) or "–",
         f"{parameter_count(cell, SIZES):,}",
-        "yes" if isinstance(cell, AffineCell) else "no",
+        "yes" if isinstance(cell, (AffineCell, SequenceCell)) else "no",
     )
 
 

@@ -14,9 +14,9 @@ from rnnbench.cells.network import network_loss, network_outputs, parameter_shap
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Sizes
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, time_major
-from rnnbench.testing import CELLS
+from rnnbench.testing import CELLS, RECURRENT
 
-EVERY = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+EVERY = pytest.mark.parametrize("cell", RECURRENT.values(), ids=RECURRENT)
 OPS = NumpyOps()
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.attending import attend, attention_shapes, prepare
 from rnnbench.cells.decoding import Target, target_of
 from rnnbench.cells.network import network_outputs, parameter_shapes
@@ -31,9 +30,9 @@ from rnnbench.reference import (
 )
 from rnnbench.structures import COMPOSED, structures
 from rnnbench.suite.loading import parse_suite
+from rnnbench.testing import CELLS, RECURRENT
 from rnnbench.training import initialise
 
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 KINDS: tuple[Attention, ...] = ("none", "bahdanau", "luong_dot", "luong_general", "luong_concat")
 OPS = NumpyOps()
 I, H, O, D = 3, 5, 4, 6  # noqa: E741 - the letters of the equations
@@ -201,7 +200,7 @@ def test_the_decoder_starts_from_where_the_encoder_ended() -> None:
     assert np.allclose(final["decoder.layers.0.h"], ended / np.array([[2**4], [2**2]]), atol=1e-15)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", RECURRENT)
 def test_every_cell_decodes(name: str) -> None:
     """Whatever its states are: those of another size in the decoder, such as past inputs, start at zero."""
     spec = spec_of(name, "bahdanau", projection=2)

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from test_machine import CPUS, XEON, plant
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.network import network_outputs
 from rnnbench.cli import main
 from rnnbench.cli.doctor import summarise as sentences
@@ -55,6 +54,7 @@ from rnnbench.plugins import discover
 from rnnbench.records import Case, Record
 from rnnbench.reference import probe_parameters
 from rnnbench.stats import Interval
+from rnnbench.testing import RECURRENT
 
 QUIET = Readings(
     machine=Machine(
@@ -294,7 +294,7 @@ def test_an_old_processor_is_not_blamed_on_the_framework() -> None:
 # the self-test
 
 
-@pytest.mark.parametrize("cell", rnnbench_cells(), ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", RECURRENT.values(), ids=RECURRENT)
 def test_the_slower_one_takes_5_percent_more_steps_to_the_same_result(cell: Any) -> None:
     calls: list[int] = []
 

@@ -35,6 +35,7 @@ from rnnbench.reference import (
 from rnnbench.testing import (
     CELLS,
     OPTIMIZER_TRAINING,
+    RECURRENT,
     conformance_specs,
     covering_specs,
     long_range_parity_of,
@@ -108,7 +109,7 @@ def judged(wrong: Cell, right: Cell, spec: NetworkSpec, dtype: str) -> Parity:
     return compare_answers(spec, expected, given, batch, dtype)
 
 
-@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+@pytest.mark.parametrize("cell", RECURRENT.values(), ids=RECURRENT)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -444,7 +445,7 @@ class TruncatedSession:
 FORGETTING = ("elman_sigmoid", "elman_hard_sigmoid", "elman_gelu", "jordan", "indrnn", "cornn", "esn")
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if name not in FORGETTING])
+@pytest.mark.parametrize("name", [name for name in RECURRENT if name not in FORGETTING])
 def test_a_backward_pass_cut_short_is_caught_by_the_long_probe(name: str) -> None:
     session: Any = TruncatedSession(50)
     spec = spec_of(CELLS[name], lengths=False)

@@ -8,6 +8,7 @@ from rnnbench.cells.antisymmetric import Antisymmetric
 from rnnbench.cells.cornn import CoRNN
 from rnnbench.cells.elman import ELMAN_CELLS
 from rnnbench.cells.esn import ESN
+from rnnbench.cells.feed_forward import FeedForward
 from rnnbench.cells.gru import GRU, GRUResetBefore
 from rnnbench.cells.gru_layer_norm import GRULayerNorm
 from rnnbench.cells.indrnn import IndRNN
@@ -26,6 +27,8 @@ from rnnbench.cells.minlstm import MinLSTM
 from rnnbench.cells.qrnn import QRNN
 from rnnbench.cells.sru import SRU
 from rnnbench.cells.strongly_typed import StronglyTyped
+from rnnbench.cells.tcn import TCN
+from rnnbench.cells.transformer import Transformer
 from rnnbench.contracts import Cell
 from rnnbench.hookspecs import hookimpl
 
@@ -38,4 +41,5 @@ def rnnbench_cells() -> Sequence[Cell]:
     normalised = (LSTMLayerNorm(), GRULayerNorm())
     elementwise = (MinGRU(), MinLSTM(), QRNN(), SRU(), LRU(), StronglyTyped())
     others = (LiGRU(), IndRNN(), Antisymmetric(), CoRNN(), ESN())
-    return (*classical, *lstms, *normalised, *elementwise, *others)
+    at_once = (FeedForward(), TCN(), Transformer())
+    return (*classical, *lstms, *normalised, *elementwise, *others, *at_once)

@@ -9,7 +9,7 @@ from rnnbench.errors import Unsupported
 
 
 def check_recurrent(cell: Cell, what: str) -> RecurrentCell:
-    """The cell itself. Raises ``Unsupported`` for a ``SequenceCell``, which has no step, as ``what`` needs."""
+    """The cell itself. Raises ``Unsupported`` for a ``SequenceCell``, which has no step for ``what``."""
     if isinstance(cell, SequenceCell):
         raise Unsupported(no_step(cell, what))
     return cast(RecurrentCell, cell)

@@ -21,18 +21,18 @@ WIDENING = 4
 
 @dataclass(frozen=True, slots=True)
 class Transformer:
-    """z = x_t W_in + b_in + sinusoid_t; then ``blocks`` = 2 blocks, of ``heads`` = 4 heads, LN before each part.
+    """z = x_t W_in + b_in + sinusoid_t; then ``blocks`` = 2 times, with ``heads`` = 4 heads j:
 
-    z <- z + concat_j(softmax_{s<=t}(q_t · k_s / √d) v_s) W_o + b_o;  q, k, v = LN(z) W_qkv + b_qkv of head j.
-    z <- z + relu(LN(z) W_1 + b_1) W_2 + b_2, of width 4 H.
+    q, k, v = LN(z) W_qkv + b_qkv;  z = z + [Σ_{s≤t} softmax_s(q_t · k_s / √d) v_s, of all j] W_o + b_o.
+    z = z + relu(LN(z) W_1 + b_1) W_2 + b_2, of width 4 H.
     y_t = LN(z). d = H / 4, rounded down, at least 1. Without dropout; inputs are not scaled by √H.
     """
 
     name: str = "transformer"
     gates: tuple[str, ...] = ()
     paper: str = (
-        "Vaswani et al. 2017, Attention is all you need (arXiv:1706.03762); norms as in Xiong et al. 2020, On "
-        "layer normalization in the Transformer architecture (arXiv:2002.04745)"
+        "Vaswani et al. 2017, Attention is all you need (arXiv:1706.03762); norms as in Xiong et al. 2020, "
+        "On layer normalization in the Transformer architecture (arXiv:2002.04745)"
     )
     blocks: int = 2
     heads: int = 4

@@ -17,11 +17,11 @@ from rnnbench.contracts import Network, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers
-from rnnbench.testing import CELLS, parity_of
+from rnnbench.testing import CELLS, RECURRENT, parity_of
 from rnnbench.training import start_slots, update
 
 SPEC = NetworkSpec("lstm", 3, 5, 4, "each", "mse", 2, "concat", lengths=True)
-OFFERED = [(name, way) for name, cell in CELLS.items() for way in NumpyBackend().implementations(cell)]
+OFFERED = [(name, way) for name, cell in RECURRENT.items() for way in NumpyBackend().implementations(cell)]
 PAIRS = pytest.mark.parametrize(("cell", "implementation"), OFFERED)
 NATIVE = pytest.mark.parametrize("cell", [name for name, way in OFFERED if way == "native"])
 BOTH = pytest.mark.parametrize("implementation", ["native", "portable"])

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from faulty_plugin import toy  # type: ignore[attr-defined]
 
-from rnnbench.cells import rnnbench_cells
 from rnnbench.contracts import Settings, TaskDeclaration, TrainingSpec
 from rnnbench.errors import RequestError
 from rnnbench.planning.networks import network_spec
@@ -20,9 +19,8 @@ from rnnbench.suite.loading import parse_suite
 from rnnbench.suite.schema import schema
 from rnnbench.tasks.declared import declare
 from rnnbench.tasks.waves import Wave
+from rnnbench.testing import CELLS
 from rnnbench.training import initialise
-
-CELLS = {cell.name: cell for cell in rnnbench_cells()}
 
 
 @pytest.mark.parametrize("given", ["first", "repeated"])

@@ -92,6 +92,7 @@ class KerasNetwork:
         inputs: Array,
         lengths: Array | None,
         state: Arrays,
+        *,
         dropout: Arrays | None,
         training: bool,
     ) -> tuple[Array, dict[str, Array]]:

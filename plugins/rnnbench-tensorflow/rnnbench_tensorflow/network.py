@@ -21,7 +21,7 @@ from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
 
 Outputs = Callable[..., tuple[Array, dict[str, Array]]]
-"""ops, parameters, inputs, lengths, state, dropout, training and, for a decoder, the keyword target ->
+"""ops, parameters, inputs, lengths, state and the keywords dropout, training and, for a decoder, target ->
 outputs, in the layout of the inputs, and final states."""
 
 
@@ -214,12 +214,14 @@ class TensorflowNetwork:
         *,
         training: bool = False,
     ) -> tuple[Array, dict[str, Array]]:
-        target = {}
+        target: dict[str, Any] = {}
         if "target_lengths" in batch:
             fed = batch.get("decoder_inputs")
             target["target"] = target_of(batch["targets"], batch["target_lengths"], fed)
         inputs, lengths, state = batch["inputs"], batch["lengths"], batch["state"]
-        return self._outputs(self._ops, values, inputs, lengths, state, dropout, training, **target)
+        return self._outputs(
+            self._ops, values, inputs, lengths, state, dropout=dropout, training=training, **target
+        )
 
     def _trace_forward(self, batch: Any) -> tuple[Any, Any]:
         y, final = self._compute(self._values(), batch)

@@ -122,15 +122,10 @@ class TensorflowSession:
         network = partial(TensorflowNetwork, cell, spec, parameters, training, self.settings, self.placement)
         if implementation == "scan":
             check_affine(cell)
+            stack = partial(stack_layers, layer=scan_layer)
             return network(
-                lambda ops, *rest: network_outputs(
-                    ops,
-                    cell,
-                    spec,
-                    *rest[:-2],
-                    stack=partial(stack_layers, layer=scan_layer),
-                    dropout=rest[-2],
-                    training=rest[-1],
+                lambda ops, p, inputs, lengths, state, **options: network_outputs(
+                    ops, cell, spec, p, inputs, lengths, state, stack, **options
                 ),
                 "affine scan in chunks of √T steps",
                 time_major=True,
@@ -139,8 +134,8 @@ class TensorflowSession:
             xla = implementation == "compiled"
             what = "all steps at once" if isinstance(cell, SequenceCell) else "the cell's step"
             return network(
-                lambda ops, *rest, **target: network_outputs(
-                    ops, cell, spec, *rest[:-2], dropout=rest[-2], training=rest[-1], **target
+                lambda ops, p, inputs, lengths, state, **options: network_outputs(
+                    ops, cell, spec, p, inputs, lengths, state, **options
                 ),
                 f"{what}, XLA" if xla else what,
                 time_major=True,

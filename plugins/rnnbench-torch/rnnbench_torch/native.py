@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnnbench.cells.composing import Norms, compose, norm_shapes
 from rnnbench.cells.network import feature_size, merge, part, sizes_of, split_directions
 from rnnbench.cells.normalising import BATCH_NORM_EPSILON, LAYER_NORM_EPSILON
+from rnnbench.cells.ops import Ops
 from rnnbench.cells.penalty import is_kernel
 from rnnbench.cells.streaming import split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State, TrainingSpec
@@ -385,12 +386,12 @@ def _projected_step(x: Tensor, before: tuple[Tensor, Tensor], *weights: Tensor) 
     return h[0], c[0]
 
 
-def _layer_norm(ops: TorchOps, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+def _layer_norm(ops: Ops, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     return functional.layer_norm(x, gain.shape, gain, shift, LAYER_NORM_EPSILON)
 
 
 def _batch_norm(
-    ops: TorchOps, x: Tensor, gain: Tensor, shift: Tensor, mask: None
+    ops: Ops, x: Tensor, gain: Tensor, shift: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Packed rows hold no padding, so there is never a mask."""
     rows = x.reshape(-1, x.shape[-1])

@@ -85,7 +85,7 @@ def open_bench(
     start = time.perf_counter()
     session = plugins.backends[backend].open(Settings(**settings), plugins.cells)
     import_s = time.perf_counter() - start
-    peak = measure_peak(session.product) if hasattr(session, "product") else None
+    peak = measure_peak(session.product)
     declared = {str(t["name"]): declare(TaskDeclaration(**t)) for t in tasks}
     bench = Bench(session, backend, plugins, {**plugins.tasks, **declared})
     return bench, {
@@ -229,12 +229,12 @@ class Bench:
         What of it was either, as far as the framework tells, is in ``trace_s`` and ``compile_s``.
         """
         network, call = self._call(id, phase)
-        before = _compile_times(network)
+        before = dict(network.compile_times())  # a live mapping would move along
         start = time.perf_counter()
         network.sync(call())
         seconds = time.perf_counter() - start
         stepping = {"step_path": network.step_path} if phase == "stream" else {}
-        after = _compile_times(network)
+        after = network.compile_times()
         parts = {f"{part}_s": after[part] - before.get(part, 0.0) for part in after}
         return {"seconds": seconds, "path": network.path, **stepping, **parts}
 
@@ -411,10 +411,6 @@ def _walk(built: Built, update: Callable[[], float], steps: int, at_most_s: floa
         if not math.isfinite(losses[-1]) or time.perf_counter() - start > at_most_s:
             break
     return {"losses": losses, "steps": built.steps, "seconds": time.perf_counter() - start}
-
-
-def _compile_times(network: Network) -> Mapping[str, float]:
-    return dict(network.compile_times()) if hasattr(network, "compile_times") else {}
 
 
 def _read_spec(given: Mapping[str, Any]) -> NetworkSpec:

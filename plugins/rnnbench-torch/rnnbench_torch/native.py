@@ -109,6 +109,11 @@ class NativeModel:
         return f"{self._path}, layer by layer" if one_by_one else self._path
 
     @property
+    def compiled(self) -> bool:
+        """Never: torch's modules run eagerly."""
+        return False
+
+    @property
     def compilations(self) -> int:
         """Nothing is compiled."""
         return 0

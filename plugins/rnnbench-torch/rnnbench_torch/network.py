@@ -29,6 +29,11 @@ class Model(Protocol):
         ...
 
     @property
+    def compiled(self) -> bool:
+        """Whether its steps are compiled, before anything has been too."""
+        ...
+
+    @property
     def leaves(self) -> Sequence[Tensor]:
         """What is trained."""
         ...
@@ -80,9 +85,7 @@ class TorchNetwork:
         self._lengths = spec.lengths
         self._device = device
         self._update = make_update(self._leaves, training)
-        # by kind: one that has compiled nothing yet must tell the same clocks before and after its first
-        self._compiled = getattr(model, "_compiler", None) is not None
-        if self._compiled:
+        if model.compiled:
             pay_once(device)
 
     @property
@@ -160,7 +163,7 @@ class TorchNetwork:
 
     def compile_times(self) -> Mapping[str, float]:
         """What dynamo has clocked of all that this process compiled; nothing for eager torch."""
-        return read_compile_times() if self._compiled else {}
+        return read_compile_times() if self._model.compiled else {}
 
     def memory(self) -> int | None:
         """CUDA's allocator keeps a peak; the one of MPS does not, and shares the host's memory anyway."""

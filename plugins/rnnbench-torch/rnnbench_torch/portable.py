@@ -82,6 +82,11 @@ class PortableModel:
         return "eager loop" if self._compiler is None else f"inductor, {STEPS} steps at a time"
 
     @property
+    def compiled(self) -> bool:
+        """See Model."""
+        return self._compiler is not None
+
+    @property
     def compilations(self) -> int:
         """See Model."""
         return 0 if self._compiler is None else self._compiler.compilations

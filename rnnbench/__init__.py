@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnnbench.results.tidy import load
+    from rnnbench.notebook import load
 
     __version__: str
 
@@ -15,7 +15,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     # pandas takes most of a second to import, and metadata a tenth; `rnnbench --help` needs neither
     if name == "load":
-        from rnnbench.results.tidy import load
+        from rnnbench.notebook import load
 
         return load
     if name == "__version__":

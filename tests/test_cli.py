@@ -275,6 +275,21 @@ def test_report_and_export(invoke: Invoke, finished: Path, tmp_path: Path) -> No
     assert (finished / "report.html").exists()
     assert invoke("report", finished, "--out", tmp_path / "page")[0] == 0
     assert (tmp_path / "page" / "report.html").exists()
+    assert invoke("report", finished, "--format", "md")[1] == f"{finished / 'report.md'}\n"
+    assert "toy" in (finished / "report.md").read_text()
+    assert invoke("report", finished, finished, "--format", "md", "--out", tmp_path)[0] == 0
+    axis = ["report", finished, "--by", "backend", "--base", "toy", "--format", "md"]
+    assert invoke(*axis)[1] == f"{finished / 'comparison.md'}\n"
+    (tmp_path / "blocked").write_text("")
+    for words, said in (
+        (["--format", "tiff"], "Allowed: html, md, pdf, png, svg"),
+        (["--out", tmp_path / "blocked"], "blocked"),
+        (["--base", tmp_path / "nowhere"], "nowhere"),
+        (["--by", "colour", "--base", "red"], "colour"),
+    ):
+        status, out, err = invoke("report", finished, *words)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert said in err
     status, out, _ = invoke("export", finished, "--format", "jsonl")
     assert (status, out) == (0, f"{finished / 'records.export.jsonl'}\n")
     assert len((finished / "records.export.jsonl").read_text().splitlines()) >= 2

@@ -222,7 +222,9 @@
       show();
       showControls();
       const said = written();
-      history.replaceState(null, "", said ? `#${said}` : location.pathname + location.search);
+      try {
+        history.replaceState(null, "", said ? `#${said}` : location.pathname + location.search);
+      } catch { /* a notebook's frame has no address of its own */ }
     }
 
     // ---- copies

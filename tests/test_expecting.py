@@ -6,12 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rnnbench.cells import rnnbench_cells
 from rnnbench.errors import RequestError
 from rnnbench.expecting import Row, find_differences, read_table
+from rnnbench.measuring.gate import PROBE_LENGTH, PROBE_SIZE
 from rnnbench.plugins import FIRST_PARTY, KNOWN, discover
+from rnnbench.reference import probe_batch, probe_parameters
 from rnnbench.structures import COMPOSED, structures
 from rnnbench.verifying import Verdict
 
@@ -139,3 +142,20 @@ def test_structures_are_distinct_and_what_stands_between_layers_is_among_them() 
         for wanted in ("residual", "layer norm", "batch norm", "dropout between", "dropout variational",
                        "window 3", "both, sum", "both, concat", "l2", "attention bahdanau"):  # fmt: skip
             assert wanted in words, wanted
+
+
+@pytest.mark.parametrize("name", [*COMPOSED, "tcn"])
+def test_every_structure_is_probed_with_hostile_values(name: str) -> None:
+    """No parameter or state is zero, padding is NaN, and something is dropped where a network drops."""
+    (cell,) = (cell for cell in rnnbench_cells() if cell.name == name)
+    for structure in structures(cell, every=True):
+        spec = structure.spec
+        batch = probe_batch(cell, spec, PROBE_LENGTH, PROBE_SIZE)
+        values = list(probe_parameters(cell, spec).values()) + list((batch.state or {}).values())
+        assert all((value != 0).all() and np.unique(value).size == value.size for value in values), structure
+        assert np.isnan(batch.inputs).any() == spec.lengths, structure
+        if spec.lengths and spec.readout == "each" and spec.decoder is None:
+            assert np.isnan(batch.targets).any(), structure
+        dropped = (batch.dropout or {}).values()
+        assert bool(dropped) == (spec.dropout > 0), structure
+        assert all((mask == 0).any() and (mask > 1).any() for mask in dropped), structure

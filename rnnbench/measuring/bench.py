@@ -1,7 +1,6 @@
 """A worker's bench: the networks that are built in it, and what is done with them on request.
 
-All clocks that measure are read in this file and in ``streaming.py``. Everything that is decided (what,
-how often, in which order) comes from the conductor.
+Everything that is decided (what, how often, in which order) comes from the conductor.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ from rnnbench.contracts import (
 )
 from rnnbench.errors import PluginError
 from rnnbench.flops import network_flops
-from rnnbench.measuring.memory import HostPeak, resident_bytes
+from rnnbench.measuring.clocking import clock_block, clock_first, clock_warming, weigh
+from rnnbench.measuring.memory import resident_bytes
 from rnnbench.measuring.peak import measure_peak
 from rnnbench.measuring.protocol import Message
 from rnnbench.measuring.ridge import Make, Readout
@@ -229,35 +229,14 @@ class Bench:
         What of it was either, as far as the framework tells, is in ``trace_s`` and ``compile_s``.
         """
         network, call = self._call(id, phase)
-        before = dict(network.compile_times())  # a live mapping would move along
-        start = time.perf_counter()
-        network.sync(call())
-        seconds = time.perf_counter() - start
-        stepping = {"step_path": network.step_path} if phase == "stream" else {}
-        after = network.compile_times()
-        parts = {f"{part}_s": after[part] - before.get(part, 0.0) for part in after}
-        return {"seconds": seconds, "path": network.path, **stepping, **parts}
+        return {
+            **clock_first(network, call),
+            **({"step_path": network.step_path} if phase == "stream" else {}),
+        }
 
     def warm(self, id: str, phase: str, at_least_s: float, at_least_calls: int, at_most_s: float) -> Message:
         """Call until ``at_least`` both hold, counted anew after each compilation; ``at_most_s`` ends it."""
-        network, call = self._call(id, phase)
-        begin = start = time.perf_counter()
-        compiled, calls, times = network.compilations(), 0, []
-        while True:
-            before = time.perf_counter()
-            network.sync(call())
-            now = time.perf_counter()
-            calls += 1
-            times.append(now - before)
-            if network.compilations() != compiled:
-                compiled, calls, start, times = network.compilations(), 0, now, []
-            enough = calls >= at_least_calls and now - start >= at_least_s
-            if enough or now - begin >= at_most_s:
-                return {
-                    "calls": calls,
-                    "median_s": float(np.median(times)) if times else now - before,
-                    "compilations": network.compilations(),
-                }
+        return clock_warming(*self._call(id, phase), at_least_s, at_least_calls, at_most_s)
 
     def block(self, id: str, phase: str, loops: int) -> Message:
         """One untimed primer call, then ``loops`` calls and one barrier under the clock.
@@ -265,28 +244,7 @@ class Bench:
         Of ``stream`` each of the ``loops`` time steps has its own barrier, and the median and 99th
         percentile of their times come along.
         """
-        network, call = self._call(id, phase)
-        network.sync(call())
-        compiled = network.compilations()
-        collecting = gc.isenabled()
-        gc.disable()
-        latencies: dict[str, float] = {}
-        try:
-            if isinstance(call, Stream):
-                steps_s = call.clock(loops)
-                seconds = float(steps_s.sum())
-                p50_s, p99_s = (float(value) for value in np.percentile(steps_s, (50, 99)))
-                latencies = {"p50_s": p50_s, "p99_s": p99_s}
-            else:
-                start = time.perf_counter()
-                for _ in range(loops):
-                    value = call()
-                network.sync(value)
-                seconds = time.perf_counter() - start
-        finally:
-            if collecting:
-                gc.enable()
-        return {"seconds": seconds, "compiled": network.compilations() - compiled, **latencies}
+        return clock_block(*self._call(id, phase), loops)
 
     def settle(self, spec: dict[str, Any], implementation: str) -> Message:
         """Take a tiny network through all phases, once in a process, and throw it away.
@@ -300,14 +258,7 @@ class Bench:
 
     def memory(self, id: str, phase: str) -> Message:
         """Peak bytes of one call above what was there before the network was built, alone in its process."""
-        network, call = self._call(id, phase)
-        network.sync(call())
-        network.memory()  # forgets the peak so far
-        gc.collect()
-        with HostPeak(self._built[id].before_bytes) as host:
-            network.sync(call())
-        sizes = {"host_peak_bytes": host.peak_bytes, "device_peak_bytes": network.memory()}
-        return {name: size for name, size in sizes.items() if size is not None}
+        return weigh(*self._call(id, phase), self._built[id].before_bytes)
 
     def train(self, id: str, steps: int, at_most_s: float) -> Message:
         """Up to ``steps`` updates on the task's batches; ends early after ``at_most_s`` or at a NaN loss.

@@ -19,7 +19,7 @@ import numpy as np
 
 Message = dict[str, Any]
 
-_WORKER = ("bench", "memory", "origins", "peak", "protocol", "serving", "streaming")
+_WORKER = ("bench", "clocking", "memory", "origins", "peak", "protocol", "serving", "streaming")
 """Modules beside this one that decide what a worker is asked, and how it measures."""
 
 

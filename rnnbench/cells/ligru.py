@@ -16,7 +16,7 @@ class LiGRU:
     h_t = z ⊙ h_{t-1} + (1 - z) ⊙ n; y_t = h_t.
 
     The paper normalises x_t W over the batch, and so keeps relu from growing over time. This pure cell does
-    not. A network can normalise a layer's output over its features (norm: layer), which is another function.
+    not. A network can normalise a layer's output (norm: batch or layer), which is another function.
     """
 
     name: str = "ligru"

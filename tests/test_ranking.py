@@ -13,7 +13,6 @@ from rnnbench.records import Curve, Score
 from rnnbench.report.answers import learning, level, speed, summary, verdict
 from rnnbench.report.matrix import matrix
 from rnnbench.report.ranking import rank_groups
-from rnnbench.report.words import digits
 from rnnbench.results.reading import RunResults
 
 RESULTS = synthetic.results(tasks=("copy",), lengths=(20, 100), cells=("gru", "lstm"))
@@ -61,7 +60,8 @@ def test_a_clear_difference_is_said_with_its_lower_bound() -> None:
     assert found.ahead is not None
     assert 1.4 < found.ahead < 1.5  # never more than the estimate, 1.5
     assert speed(groups)[0].sentences == (
-        f"At T 20 torch native is fastest, at least {digits(found.ahead)}× ahead of all others timed.",
+        f"At T 20 torch native is fastest, at least {math.floor(found.ahead * 100) / 100}× ahead of all "
+        "others timed.",
     )
     assert summary(groups) == "Fastest (training step): torch native in 1 of 1 group."
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rnnbench.escaping import safe
 from rnnbench.records import Score
 from rnnbench.report.ranking import Ranking
-from rnnbench.report.words import PHASES, counted, digits, lengths, listed
+from rnnbench.report.words import PHASES, at_least, counted, lengths, listed
 from rnnbench.results.doubts import is_cut_short
 from rnnbench.stats import standing
 
@@ -186,7 +186,7 @@ def _speed_sentence(verdicts: Sequence[tuple[int, Verdict]]) -> str:
     if each.tied:
         return f"At {where} no difference is seen between {listed([each.leader, *each.tied])}.{without}"
     margins = [one.ahead for _, one in verdicts if one.ahead is not None]
-    margin = f", at least {digits(min(margins))}× ahead of all others timed" if margins else ""
+    margin = f", at least {at_least(min(margins))} ahead of all others timed" if margins else ""
     though = ", though its times drifted over the rounds" if each.drifted else ""
     return f"At {where} {each.leader} is fastest{margin}{though}.{without}"
 

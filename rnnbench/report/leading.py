@@ -19,7 +19,7 @@ from rnnbench.records import Score
 from rnnbench.report.answers import level, summary, verdict
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.splitting import network
-from rnnbench.report.words import PHASES, counted, digits, listed
+from rnnbench.report.words import PHASES, at_least, counted, digits, listed
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import noise
 
@@ -148,7 +148,7 @@ def _sentences(cell: str, task: str, stands: Sequence[_Stand]) -> list[str]:
         where = f"For sequences of {spans([each.length for each in members], every)}{task}"
         ahead = _least([each.ahead for each in members])
         order = sorted(ahead.items(), key=lambda item: item[1])
-        others = [f"{_margin(low)} {name}" for name, low in order[:MOST_OTHERS]]
+        others = [f"{at_least(low)} of {name}" for name, low in order[:MOST_OTHERS]]
         if others:
             others[0] = others[0].replace(" of ", " ahead of ", 1)
         if len(order) > MOST_OTHERS:
@@ -168,13 +168,6 @@ def _sentences(cell: str, task: str, stands: Sequence[_Stand]) -> list[str]:
             case _:
                 said.append(f"{where}, only {who[0]} was timed for {cell}: there is nothing to compare.")
     return said
-
-
-def _margin(low: float) -> str:
-    """At least so much, cut and never rounded up: 1.4× of, or 3.2 % of."""
-    if low < 1.1:
-        return f"{math.floor((low - 1) * 1000) / 10:.1f} % of"
-    return f"{math.floor(low * 100) / 100:.4g}× of"
 
 
 def _least(many: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -63,6 +63,13 @@ def times(value: float | None) -> str:
     return MISSING if value is None else f"{digits(value)}×"
 
 
+def at_least(low: float) -> str:
+    """A lower bound of a ratio, cut and never rounded up: 1.41×, or, below 1.1, by how much it is above 1."""
+    if low < 1.1:
+        return f"{math.floor((low - 1) * 1000) / 10:.1f} %"
+    return f"{math.floor(low * 100) / 100:.4g}×"
+
+
 def bounds(interval: Interval | None, unit: str | None = None) -> str:
     """The bounds of a time (``unit`` given) or of a ratio; empty for a screening.
 

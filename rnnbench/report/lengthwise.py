@@ -31,7 +31,7 @@ def time_against_length(
     for number, (title, members) in enumerate(split(groups, _about)):
         phase = members[0].phase
         timed: _Timed = [(group, row) for group in members for row in group.ranked]
-        if phase is None or not timed:
+        if phase is None or not timed or panels.is_full():
             continue
         name, what = f"time-{number}", f"Time of one {PHASES[phase]}"
         if len({group.length for group, _ in timed}) == 1:
@@ -74,7 +74,7 @@ def memory_against_length(groups: Sequence[Ranking], look: Look, most: int | Non
             for row in group.rows
             if row.record.status == "ok" and (peak := peak_bytes(row.record))
         ]
-        if not known:
+        if not known or panels.is_full():
             continue
         name, what = f"memory-{number}", "Peak memory"
         timed: _Timed = [(group, row) for group, row, _ in known]

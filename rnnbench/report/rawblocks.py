@@ -29,7 +29,7 @@ def flagged_blocks(results: RunResults, most: int | None = None) -> Figure:
     names = labels([record.case for record in results.records])
     panels = Panels(most)
     for record, phase, samples in _timed(results):
-        if not is_doubted(record, phase):
+        if not is_doubted(record, phase) or panels.is_full():
             continue
         processes = sorted(samples)
         look = styles([_process(each) for each in processes])

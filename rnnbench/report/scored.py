@@ -70,7 +70,7 @@ def speed_against_score(groups: Sequence[Ranking], look: Look, most: int | None 
             for label, score, at in found
             if math.isfinite(at) and math.isfinite(spread_of(score.values)[0])
         ]
-        if len(points) < 2:
+        if len(points) < 2 or panels.is_full():
             continue
         score = found[0][1]
         front = pareto_front(points, score.higher_is_better)
@@ -106,16 +106,20 @@ def learning_curves(
     name = "seconds" if by_seconds else "learning"
     panels = Panels(most)
     for number, (title, members) in enumerate(split(groups, lambda group: (group.task, f"T {group.length}"))):
-        curves: list[Curve] = []
-        scored: list[Score] = []
-        for group in members:
-            step_s = quickest_step(group) if by_seconds else 1.0
-            if group.score is None or step_s is None or not _shared_steps(group.score):
-                continue
-            curve = _learning(network(group), look[network(group)], group.score)
-            curves.append(replace(curve, x=tuple(x * step_s for x in curve.x)))
-            scored.append(group.score)
-        curves = drawable(curves)
+        known = [
+            (group, group.score, step_s)
+            for group in members
+            if group.score is not None
+            and (step_s := quickest_step(group) if by_seconds else 1.0) is not None
+            and _shared_steps(group.score)
+        ]
+        if not known or panels.is_full():
+            continue
+        scored = [score for _, score, _ in known]
+        learned = [
+            (_learning(network(group), look[network(group)], score), step_s) for group, score, step_s in known
+        ]
+        curves = drawable(replace(curve, x=tuple(x * step_s for x in curve.x)) for curve, step_s in learned)
         if not curves:
             continue
         first, last = min(curve.x[0] for curve in curves), max(curve.x[-1] for curve in curves)

@@ -46,6 +46,12 @@ class Panels:
         if self.most is None or len(self.drawn) < self.most:
             self.drawn.append(draw(*args, **kwargs))
 
+    def is_full(self) -> bool:
+        """Whether there is no room for a panel, which then is counted, so that nobody need prepare it."""
+        full = self.most is not None and len(self.drawn) >= self.most
+        self.asked += full
+        return full
+
     def figure(self, name: str, title: str, caption: str, *, folded: bool = False) -> Figure:
         """The figure, which says how many of its panels stand here."""
         if self.asked > len(self.drawn):

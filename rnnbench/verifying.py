@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,11 +65,8 @@ def verify(
     Without ``implementations``: those that are usual for each cell.
     """
     jobs = [(backend, dtype) for backend in backends for dtype in dtypes]
-    matrix = _Matrix(
-        [plugins.cells[name] for name in cells],
-        implementations,
-        {name: structures(plugins.cells[name], every=every) for name in cells},
-    )
+    chosen = [plugins.cells[name] for name in cells]
+    matrices = {dtype: list(_matrix(chosen, implementations, dtype, every=every)) for dtype in dtypes}
     gate = Gate(plugins.cells)
     crews = [Workers(plugin_files, (), pinned=False) for _ in jobs]
     stop = threading.Event()
@@ -77,7 +74,7 @@ def verify(
     def verify_job(job: tuple[str, Dtype], workers: Workers) -> list[Verdict]:
         with workers:
             verdicts = []
-            for verdict in _verify_backend(plugins, gate, workers, *job, matrix, note):
+            for verdict in _verify_backend(plugins, gate, workers, *job, matrices[job[1]], note):
                 verdicts.append(verdict)
                 if stop.is_set():
                     break
@@ -96,17 +93,16 @@ def verify(
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Matrix:
-    cells: Sequence[Cell]
-    implementations: Sequence[str]
-    structures: Mapping[str, Sequence[Structure]]
+_Place = tuple[Cell, str, Structure]
 
-    def __iter__(self) -> Iterator[tuple[Cell, str, Structure]]:
-        for cell in self.cells:
-            for implementation in self.implementations or usual_implementations(cell):
-                for structure in self.structures[cell.name]:
-                    yield cell, implementation, structure
+
+def _matrix(
+    cells: Sequence[Cell], implementations: Sequence[str], dtype: Dtype, *, every: bool
+) -> Iterator[_Place]:
+    for cell in cells:
+        asked = structures(cell, every=every, dtype=dtype)
+        for implementation in implementations or usual_implementations(cell):
+            yield from ((cell, implementation, structure) for structure in asked)
 
 
 def _verify_backend(
@@ -115,7 +111,7 @@ def _verify_backend(
     workers: Workers,
     backend: str,
     dtype: Dtype,
-    matrix: _Matrix,
+    matrix: Sequence[_Place],
     note: Callable[[str], None],
 ) -> Iterator[Verdict]:
     key = WorkerKey(backend, Settings(dtype=dtype, optimize=False))

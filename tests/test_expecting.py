@@ -133,6 +133,15 @@ def test_every_row_of_the_table_is_of_something() -> None:
         assert any(row.names(structure) for structure in known), row
 
 
+def test_composed_cells_share_in_float32_what_each_has_in_float64() -> None:
+    cells = {cell.name: cell for cell in rnnbench_cells()}
+    shared = [str(each) for name in COMPOSED for each in structures(cells[name], every=True, dtype="float32")]
+    whole = [str(structure) for structure in structures(cells["elman"], every=True)]
+    assert set(shared) == set(whole)
+    assert sorted(set(whole), key=shared.count)[-1] == "2 layers, both, concat, lengths"
+    assert len(shared) == len(whole) + len(COMPOSED) - 1
+
+
 def test_structures_are_distinct_and_what_stands_between_layers_is_among_them() -> None:
     cells = {cell.name: cell for cell in rnnbench_cells()}
     for name in COMPOSED:

@@ -93,7 +93,7 @@ def verify(
         print(to_json([asdict(verdict) for verdict in verdicts], inf_nan_mode="strings").decode())
     else:
         _show_verdicts(open_console(), verdicts, bad)
-    differences = [] if rows is None else find_differences(rows, verdicts, every=every)
+    differences = [] if rows is None else find_differences(rows, verdicts, every=every and not dtypes)
     for difference in differences:
         say_error(f"{expect}: {difference}")
     return 6 if bad or differences else 0

@@ -23,7 +23,6 @@ from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.network import (
-    masked_step,
     network_loss,
     network_outputs,
     part,
@@ -31,6 +30,7 @@ from rnnbench.cells.network import (
     state_shapes,
 )
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.stepping import masked_step
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters
 from rnnbench.errors import Unsupported
 from rnnbench.numpy_ops import NumpyOps

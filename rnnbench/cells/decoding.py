@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from rnnbench.cells.attending import attend, attention_shapes, prepare
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.stepping import one_step, widened
 from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, RecurrentCell, Sizes
 from rnnbench.errors import Unsupported
 
@@ -138,10 +139,8 @@ def decode(
         if "read" in state:
             x = ops.concat([x, state["read"]], 1)
         for index, p in enumerate(layers):
-            # project is written for all steps at once, (S,B,...)
-            projected = cell.project(ops, p, ops.reshape(x, (1, *x.shape)))
             before = {name: state[f"layers.{index}.{name}"] for name in cell.state_shapes(sizes[index])}
-            after, x = cell.step(ops, p, {name: value[0] for name, value in projected.items()}, before)
+            after, x = one_step(ops, cell, p, x, before)
             new.update({f"layers.{index}.{name}": value for name, value in after.items()})
         if "query" in state:
             new["query"] = x
@@ -154,7 +153,8 @@ def decode(
         if "x" in state:
             new["x"] = ops.rows(table, ops.argmax(logits))
         if "valid" in u:
-            new = {name: _choose(ops, u["valid"], new[name], state[name]) for name in state}
+            valid = u["valid"]
+            new = {name: ops.where(widened(ops, valid, old), new[name], old) for name, old in state.items()}
         return new, logits
 
     start = start_decoder(ops, cell, spec, sizes, encoded, memory)
@@ -173,8 +173,3 @@ def decode(
         inputs = {"x": ops.rows(table, target.inputs), "valid": valid}
     last, outputs = ops.scan(body, start, inputs)
     return outputs, {SHOWN + name: value for name, value in last.items() if name.startswith("layers.")}
-
-
-def _choose(ops: Ops, valid: Array, new: Array, old: Array) -> Array:
-    """Of the sequences b where valid (B,) is True the new value (B,...), of the others the old."""
-    return ops.where(ops.reshape(valid, (valid.shape[0], *[1] * (len(new.shape) - 1))), new, old)

@@ -16,6 +16,7 @@ from rnnbench.cells.at_once import check_recurrent, check_structure
 from rnnbench.cells.composing import compose, norm_shapes, single_layer
 from rnnbench.cells.decoding import Target, decode, decoder_shapes, layer_sizes, readout_size
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.stepping import masked_step
 from rnnbench.contracts import Cell, NetworkSpec, RecurrentCell, SequenceCell, Sizes
 from rnnbench.errors import RequestError
 
@@ -135,24 +136,6 @@ def in_windows(layer: Layer, window: int) -> Layer:
         return ops.concat([y, ops.reshape(ys, (whole * window, *ys.shape[2:]))], 0), last
 
     return windowed
-
-
-def masked_step(
-    ops: Ops, cell: RecurrentCell, p: Arrays, u: Arrays, state: Arrays
-) -> tuple[dict[str, Array], Array]:
-    """The cell's step; where ``u`` has a "mask" (B,1) that is False the state stays and y is 0."""
-    if "mask" not in u:
-        return cell.step(ops, p, u, state)
-    valid = u["mask"]
-    new, y = cell.step(ops, p, {name: value for name, value in u.items() if name != "mask"}, state)
-    kept = {name: ops.where(widened(ops, valid, h), new[name], h) for name, h in state.items()}
-    return kept, ops.where(valid, y, 0.0)
-
-
-def widened(ops: Ops, mask: Array, value: Array) -> Array:
-    """mask (...,1) with axes of 1 behind it, as many axes as ``value`` has: some states have several."""
-    more = len(value.shape) - len(mask.shape)
-    return ops.reshape(mask, (-1, *mask.shape[1:], *(1,) * more)) if more else mask
 
 
 def zero_state(ops: Ops, cell: Cell, sizes: Sizes, x: Array) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.composing import compose
 from rnnbench.cells.network import part, state_shapes
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.stepping import one_step
 from rnnbench.contracts import Batch, Cell, NetworkSpec
 from rnnbench.errors import Unsupported
 
@@ -53,11 +54,7 @@ def network_step(
     new: dict[str, Array] = {}
     for index in range(spec.layers):
         prefix = f"layers.{index}.forward."
-        p = part(parameters, prefix)
-        # project is written for all steps at once, (T,B,...)
-        projected = recurrent.project(ops, p, ops.reshape(x, (1, *x.shape)))
-        u = {name: value[0] for name, value in projected.items()}
-        after, y = recurrent.step(ops, p, u, part(state, prefix))
+        after, y = one_step(ops, recurrent, part(parameters, prefix), x, part(state, prefix))
         x, _ = compose(ops, spec, parameters, index, y, x)
         new.update({prefix + name: value for name, value in after.items()})
     return ops.matmul(x, parameters["head.W"]) + parameters["head.b"], new

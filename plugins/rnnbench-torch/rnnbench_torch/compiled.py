@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnbench.cells.network import Layer, masked_step
+from rnnbench.cells.network import Layer
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.stepping import masked_step
 from rnnbench.contracts import Cell
 from rnnbench.errors import Unsupported
 

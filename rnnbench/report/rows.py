@@ -266,7 +266,7 @@ def _score(score: Score | None) -> str:
         return MISSING
     spread = f"{digits(min(finals))}–{digits(max(finals))}" if len(finals) > 1 else "1 seed"
     baselines = [
-        f"{name} {digits(value)}"
+        f"{name}\u00a0{digits(value)}"  # which are not torn apart
         for name, value in (("trivial", score.trivial), ("simple", score.simple))
         if value is not None
     ]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+XLA_FLAGS = os.environ.get("XLA_FLAGS")
+
 
 def pytest_configure() -> None:
     """Before anything is imported that counts cores."""
@@ -16,3 +18,11 @@ def pytest_configure() -> None:
     if number and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(number) % len(cores)]})
+
+
+def pytest_runtest_teardown() -> None:
+    """A session that is not timed compiles in haste; what later tests start must not."""
+    if XLA_FLAGS is None:
+        os.environ.pop("XLA_FLAGS", None)
+    else:
+        os.environ["XLA_FLAGS"] = XLA_FLAGS

@@ -31,7 +31,7 @@ from rnnbench.cells.network import (
 )
 from rnnbench.cells.ops import Array, Arrays, Ops
 from rnnbench.cells.stepping import masked_step
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, RecurrentCell
 from rnnbench.errors import Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Flow
@@ -63,15 +63,15 @@ def measure_flow(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: B
 
     Raises ``Unsupported`` for a network with a decoder, and for one whose cell passes no state on.
     """
-    check_recurrent(cell, "gradient_flow")
+    recurrent = check_recurrent(cell, "gradient_flow")
     if spec.decoder is not None:
         raise Unsupported("gradient_flow: of a network with a decoder it is not defined here; leave it out")
     data = time_major(spec, batch)
     values = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        gradients, visits = _watch(cell, spec, values, data)
+        gradients, visits = _watch(recurrent, spec, values, data)
         return tuple(
-            _flow(cell, prefix, part(gradients, prefix), visit)
+            _flow(recurrent, prefix, part(gradients, prefix), visit)
             for prefix, visit in zip(_prefixes(spec), visits, strict=True)
         )
 
@@ -92,7 +92,7 @@ def closed_form(cell: Cell, spec: NetworkSpec, init: str, gain: float, forget_bi
     return None
 
 
-def step_jacobian(cell: Cell, p: Arrays, u: Arrays, state: Arrays) -> np.ndarray:
+def step_jacobian(cell: RecurrentCell, p: Arrays, u: Arrays, state: Arrays) -> np.ndarray:
     """∂s_t/∂s_{t-1} (S,S) of one sequence, all states as one vector s in the order of their names.
 
     u {name: (...)} is what ``Cell.project`` gave for step t, ``state`` {name: (...)} what stands before it.
@@ -123,7 +123,7 @@ def _prefixes(spec: NetworkSpec) -> list[str]:
 
 
 def _watch(
-    cell: Cell, spec: NetworkSpec, values: Arrays, data: Batch
+    cell: RecurrentCell, spec: NetworkSpec, values: Arrays, data: Batch
 ) -> tuple[dict[str, np.ndarray], list[_Visit]]:
     """∂L/∂s {"layers.0.forward.h": (T,B,H)}, and every layer and direction as it computes, in their order.
 
@@ -162,7 +162,7 @@ def _unroll(
     visits: list[_Visit],
     window: int | None,
     ops: Ops,
-    cell: Cell,
+    cell: RecurrentCell,
     p: Arrays,
     x: Array,
     mask: Array | None,
@@ -221,7 +221,7 @@ class _Counting(NumpyOps):
         self.saturated[name] += int((distance < SATURATED).sum())
 
 
-def _flow(cell: Cell, prefix: str, gradients: Mapping[str, np.ndarray], visit: _Visit) -> Flow:
+def _flow(cell: RecurrentCell, prefix: str, gradients: Mapping[str, np.ndarray], visit: _Visit) -> Flow:
     radii = [_radius(step_jacobian(cell, visit.p, *at)) for at in _sampled(visit)]
     return Flow(
         layer=prefix.removesuffix("."),

@@ -40,7 +40,7 @@ def signal_at(place: str, name: str) -> None:
     if place == "page":
         from rnnbench.report import page
 
-        owner, attribute = page, "figures"
+        owner, attribute = page, "figures_of"
     else:
         owner, attribute = SIGNALLED[place]
     called = getattr(owner, attribute)

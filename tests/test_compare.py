@@ -403,7 +403,7 @@ def test_axes_that_are_judged_are_those_that_are_timed_in_turns() -> None:
     others = {"task": "adding", "cell": "gru", "length": 7, "hidden": 7, "layers": 2, "bidirectional": "sum"}
     others |= {"embedding": 7, "batch": 7, "init": "uniform", "forget_bias": 7.0, "dtype": "float64"}
     others |= {"threads": 7, "projection": 7, "gain": 7.0, "residual": True, "norm": "layer"}
-    others |= {"attention": "bahdanau"}
+    others |= {"attention": "bahdanau", "input_feeding": True}
     others |= {"dropout": 0.7, "dropout_kind": "variational", **dict.fromkeys(PAIRED, "another")}
     assert set(others) == set(AXES)
     assert {name for name in AXES if replace(TORCH, **{name: others[name]}).group == TORCH.group} == set(

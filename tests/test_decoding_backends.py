@@ -37,7 +37,7 @@ def sessions() -> Mapping[str, Session]:
 
     class Sessions(dict[str, Session]):
         def __missing__(self, name: str) -> Session:
-            self[name] = discover().backends[name].open(Settings(dtype="float64"), CELLS)
+            self[name] = discover().backends[name].open(Settings(dtype="float64", optimize=False), CELLS)
             return self[name]
 
     return Sessions()

@@ -206,7 +206,8 @@ def test_equal_results_give_equal_bytes_in_any_process(tmp_path: Path) -> None:
 def test_figures_answer_their_questions_and_say_it_in_words(drawn: tuple[Figure, ...]) -> None:
     panels = {figure.name: [panel.title for panel in figure.panels] for figure in drawn}
     assert list(panels) == [
-        "time", "memory", "score", "tradeoff", "learning", "seconds", "first", "total", "matrix", "blocks", "spread",
+        "time", "memory", "score", "tradeoff", "learning", "seconds", "first", "total", "matrix", "blocks",
+        "spread",
     ]  # fmt: skip
     assert panels["time"] == ["copy, gru", "copy, lstm"]
     assert panels["learning"] == ["copy, T 20", "copy, T 100"]

@@ -40,7 +40,7 @@ def sessions() -> Mapping[tuple[str, str], Session]:
 
     class Sessions(dict[tuple[str, str], Session]):
         def __missing__(self, key: tuple[str, Any]) -> Session:
-            self[key] = discover().backends[key[0]].open(Settings(dtype=key[1]), CELLS)
+            self[key] = discover().backends[key[0]].open(Settings(dtype=key[1], optimize=False), CELLS)
             return self[key]
 
     return Sessions()

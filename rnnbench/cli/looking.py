@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic_core import to_json
 from rich.console import Console
 
-from rnnbench.cli.console import open_console, say, tabulate
-from rnnbench.cli.measuring import discover_plugins, say_error, write_new
+from rnnbench.cli.console import open_console, say, say_error, tabulate
+from rnnbench.cli.measuring import discover_plugins, write_new
 from rnnbench.contracts import Dtype
 from rnnbench.errors import RequestError, nearest
 from rnnbench.escaping import safe

@@ -98,9 +98,7 @@ def compare_axis(
 
     def scored(pair: Pair) -> bool:
         """Only where each side was trained itself: a score that is quoted would be compared with itself."""
-        return all(
-            each.score and each.score.trained_on == each.case.key for each in (pair.base, pair.head)
-        )
+        return all(each.score and each.score.trained_on == each.case.key for each in (pair.base, pair.head))
 
     terms = _Terms(
         "live" if live else "apart",

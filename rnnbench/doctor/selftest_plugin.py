@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.contracts import Backend, Cell, Session, Settings
+from rnnbench.contracts import Backend, Cell, RecurrentCell, SequenceCell, Session, Settings
 from rnnbench.errors import Unavailable
 from rnnbench.hookspecs import hookimpl
 from rnnbench.plugins import discover
@@ -30,7 +31,7 @@ class Longer:
     that are read at the end and have no lengths: the outputs of the additional steps come first.
     """
 
-    def __init__(self, cell: Cell, every: int) -> None:
+    def __init__(self, cell: RecurrentCell, every: int) -> None:
         self._cell, self._every, self._ahead = cell, every, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -67,7 +68,11 @@ class SelfTest:
         backends = discover().backends
         if "numpy" not in backends:
             raise Unavailable("the self-test needs the NumPy backend: pip install rnnbench-numpy")
-        longer: Any = {name: Longer(cell, self.every) for name, cell in cells.items()}
+        longer: Any = {
+            name: Longer(check_recurrent(cell, NAME), self.every)
+            for name, cell in cells.items()
+            if not isinstance(cell, SequenceCell)
+        }
         return backends["numpy"].open(settings, longer)
 
 

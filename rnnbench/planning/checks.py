@@ -90,14 +90,6 @@ def check_between(suite: Suite, row: Row, case: Case) -> None:
             raise suite.error(suite.path_of(row, "layers", 1), message)
 
 
-def check_at_once(suite: Suite, row: Row, case: Case, cells: Mapping[str, Cell], sequences: bool) -> None:
-    """Raise ``RequestError`` for what a cell that computes all steps at once cannot be part of."""
-    found = misfit(cells[case.cell], case.bidirectional, case.window, sequences)
-    if found:
-        axis, message = found
-        raise suite.error(suite.path_of(row, axis, getattr(case, axis)), message)
-
-
 def check_batch_norm(suite: Suite, row: Row, case: Case) -> None:
     """Raise ``RequestError`` for batch norms that a case has no batch for, or never trains."""
     if case.norm != "batch":
@@ -114,6 +106,14 @@ def check_batch_norm(suite: Suite, row: Row, case: Case) -> None:
             "would keep the statistics that it starts with. Give norm none or layer"
         )
         raise suite.error(suite.path_of(row, "norm", "batch"), message)
+
+
+def check_at_once(suite: Suite, row: Row, case: Case, cells: Mapping[str, Cell], sequences: bool) -> None:
+    """Raise ``RequestError`` for what a cell that computes all steps at once cannot be part of."""
+    found = misfit(cells[case.cell], case.bidirectional, case.window, sequences)
+    if found:
+        axis, message = found
+        raise suite.error(suite.path_of(row, axis, getattr(case, axis)), message)
 
 
 def check_score_on(suite: Suite, plugins: Plugins, planned: Collection[str]) -> None:

@@ -19,4 +19,6 @@ def sessions(cells: Mapping[str, Cell]) -> Mapping[str, Session]:
     """By dtype. One process has one x64: float32 is tested under it, where an upcast would show."""
     pytest.importorskip("jax")
     backend = JaxBackend()
-    return {dtype: backend.open(Settings(dtype=dtype), cells) for dtype in ("float64", "float32")}
+    return {
+        dtype: backend.open(Settings(dtype=dtype, optimize=False), cells) for dtype in ("float64", "float32")
+    }

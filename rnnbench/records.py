@@ -144,7 +144,7 @@ class Case:
     def key(self) -> str:
         """Identifies the case in every file: readable axes, then a digest of all fields."""
         later = ((name, getattr(self if name in _FIELDS else self.train, name)) for name in _LATER)
-        told = (each for each in later if each[1] != _LATER[each[0]])
+        told = ((_FIRST_NAMES.get(name, name), it) for name, it in later if it != _LATER[name])
         digested = (_OF_CASE(self), _OF_TRAIN(self.train), *told)
         digest = hashlib.sha256(repr(digested).encode()).hexdigest()[:8]
         env = "" if self.env == PRESENT else f"{self.env}-"
@@ -160,6 +160,8 @@ _LATER: Mapping[str, Any] = {
     "input_feeding": False,
 }  # fmt: skip
 """Fields that older files do not have, and what that means: left out of the digest, so that keys hold."""
+_FIRST_NAMES: Mapping[str, str] = {"ridge_alpha": "penalty"}
+"""What is digested instead of a field's name: blocks of older files have keys from before it was renamed."""
 _FIELDS = frozenset(item.name for item in fields(Case))
 _OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name not in ("train", *_LATER)))
 _OF_TRAIN = attrgetter(*(item.name for item in fields(Train) if item.name not in _LATER))

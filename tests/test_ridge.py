@@ -259,6 +259,9 @@ def test_the_name_that_it_had_is_answered_with_the_one_that_it_has() -> None:
     old = line.replace(b'"ridge_alpha":0.7', b'"penalty":0.7')
     assert old != line
     assert decode(Record, old) == record
+    # as the blocks of such a file have it: under another key its times would be lost
+    kept = Case("a", 1, "b", "c", "d", train=Train(ridge_alpha=0.5))
+    assert kept.key == "a-T1-b-H64-c-d-cpu-9af6d9ae"
 
 
 def test_a_decoder_has_no_ridge() -> None:

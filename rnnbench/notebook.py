@@ -15,10 +15,9 @@ import pandas as pd
 
 from rnnbench.compare.comparing import compare_axis, compare_runs
 from rnnbench.compare.outcome import Comparison
-from rnnbench.compare.sources import locate, newest
-from rnnbench.errors import RequestError
+from rnnbench.compare.sources import choose_base, locate, newest
 from rnnbench.results.doubts import open_run
-from rnnbench.results.reading import RunResults, find_runs
+from rnnbench.results.reading import RunResults, find_runs, read
 from rnnbench.results.tidy import load as load_table
 
 if TYPE_CHECKING:
@@ -71,25 +70,26 @@ def load(*paths: str | Path) -> Records:
 
 
 def compare(base: str | Path, head: str | Path, *, by: str = "") -> Compared:
-    """Verdicts of ``head`` against ``base``, which are named as on the command line.
+    """Verdicts of ``head`` against ``base``, which are named and chosen as on the command line.
 
     With ``by``, an axis such as "backend", ``head`` is a run and ``base`` the value of that axis to beat.
     Raises ``RequestError`` for a name that is no run, and for an unknown axis or value.
     """
     with TemporaryDirectory(prefix="rnnbench-compare-") as scratch:
-        results = _newest(head, Path(scratch) / "head")
+        chosen = newest(locate(str(head), _made(Path(scratch) / "head")))
+        assert chosen is not None  # a place without runs is refused when it is located
+        folder, run = chosen
+        results = open_run(folder)
         if by:
             return Compared(compare_axis(results, by, str(base)), results)
-        theirs = _newest(base, Path(scratch) / "base", results.run.suite)
-    return Compared(compare_runs(theirs, results, history=(theirs,)), results)
+        then, beside = choose_base(locate(str(base), _made(Path(scratch) / "base")), folder, run)
+        history = [read(each) for each in (then, *beside)]
+    return Compared(compare_runs(history[0], results, history=history), results)
 
 
-def _newest(source: str | Path, scratch: Path, suite: str = "") -> RunResults:
-    scratch.mkdir()
-    found = newest(locate(str(source), scratch), suite)
-    if found is None:
-        raise RequestError(f'no run of suite "{suite}" here', where=str(source))
-    return open_run(found[0])
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _framed(subject: Subject) -> str:

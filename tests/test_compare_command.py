@@ -16,8 +16,10 @@ import synthetic
 from msgspec import structs
 
 from rnnbench.cli import main
+from rnnbench.cli.comparing import _bounds
 from rnnbench.results import create
 from rnnbench.results.reading import RunResults
+from rnnbench.stats import Interval
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -169,6 +171,14 @@ def test_a_folder_of_runs_is_its_newest_of_the_suite(here: Path, say: Said) -> N
     assert "head of 2026-01-02T00:00:00+00:00 against later of 2026-01-03" in out
     code, out, _ = say("compare", "base", "head")
     assert code == 0, "a run's name is enough"
+
+
+def test_a_bound_that_stands_alone_is_never_said_larger_than_it_is() -> None:
+    wide = Interval(9.0, 1.9996, 60.0, 3)
+    assert _bounds(wide) == "at least 1.999"
+    assert _bounds(wide.inverse) == "at most 0.501"  # 1 / 1.9996 is 0.50010
+    assert _bounds(Interval(1.0, 0.1, 10.1, 3)) == "too wide to say"
+    assert _bounds(Interval(1.5, 1.4996, 1.6, 3)) == "1.500–1.600"
 
 
 def test_earlier_runs_beside_the_base_tell_by_how_much_runs_differ(here: Path, say: Said) -> None:

@@ -73,6 +73,22 @@ def test_what_compare_returns_shows_its_verdicts(tmp_path: Path) -> None:
         compare("nowhere", head)
 
 
+def test_runs_are_chosen_and_judged_as_on_the_command_line(tmp_path: Path) -> None:
+    """Runs beside the base tell by how much runs differ; a head in the folder of bases is not its own base."""
+    for day, factor in enumerate((1.0, 1.01, 0.99, 1.12), start=1):
+        timed = synthetic.timed({"torch": 1e-5 * factor, "jax": 2e-5 * factor})
+        run = replace(timed.run, name=f"day{day}", started=f"2026-01-0{day}T00:00:00+00:00")
+        stored(replace(timed, run=run), tmp_path / f"day{day}")
+    for base in (tmp_path / "day3", tmp_path):
+        found = compare(base, tmp_path / "day4").comparison
+        assert found.base.run == "day3"
+        rows = [row for row in found.rows if row.what == "train_step"]
+        assert {row.verdict for row in rows} == {"within_spread"}
+        assert all("3 runs of it here differ by up to" in row.text for row in rows)
+    with pytest.raises(RequestError, match="is the same run as HEAD"):
+        compare(tmp_path / "day4", tmp_path / "day4")
+
+
 def test_hostile_names_stay_in_their_frame(tmp_path: Path) -> None:
     table = rnnbench.load(stored(synthetic.hostile(synthetic.HOSTILE_LABELS), tmp_path / "run"))
     page = shown(table._repr_html_())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from rnnbench.cli.console import open_console, say
 from rnnbench.compare.comparing import compare_axis, compare_runs
 from rnnbench.compare.outcome import FAIL_ON, VERDICTS, Change, Comparison, Row
 from rnnbench.compare.pairing import AXES
-from rnnbench.compare.sources import RESULTS, earlier_runs, locate, newest
+from rnnbench.compare.sources import RESULTS, choose_base, locate, newest
 from rnnbench.compare.words import (
     CALLED,
     WEAK,
@@ -33,9 +34,6 @@ from rnnbench.records import PRESENT
 from rnnbench.report.words import digits, seconds, size, times
 from rnnbench.results.reading import RunResults, collection_paused, read
 from rnnbench.stats import Interval
-
-HISTORY_BYTES = 32 << 20
-"""Earlier runs tell how much runs differ; more of them than this would cost seconds to read."""
 
 CHANGED = ("regression", "suspect", "improvement", "different")
 ROWS_AT_MOST = 60
@@ -170,18 +168,14 @@ def between(base: str, head: str | None, asked: Asked, scratch: Path) -> tuple[C
             raise RequestError("is the newest run of its suite. Name HEAD, or an older run.", where=base)
     assert chosen_head is not None  # a place without runs is refused when it is located
     head_folder, head_run = chosen_head
-    found_base = newest(bases, head_run.suite, but=head_folder) or newest(bases, but=head_folder)
-    if found_base is None:
-        raise RequestError("is the same run as HEAD; name another", where=base)
-    base_folder, base_run = found_base
+    base_folder, beside = choose_base(bases, head_folder, head_run)
     theirs, ours = read(base_folder), read(head_folder)
-    beside = earlier_runs(base_folder, head_run, (base_folder, head_folder), HISTORY_BYTES)
     history = [theirs, *(read(folder) for folder in beside)]
     found = compare_runs(theirs, ours, force=asked.force, history=history)
     notes = [*bases.unreadable, *(heads.unreadable if heads is not bases else ())]
     notes += [*_problems(base_folder, theirs), *_problems(head_folder, ours)]
-    if base_run.suite != head_run.suite:
-        notes.append(f'two suites: "{base_run.suite}" then, "{head_run.suite}" now')
+    if theirs.run.suite != head_run.suite:
+        notes.append(f'two suites: "{theirs.run.suite}" then, "{head_run.suite}" now')
     found = replace(
         found,
         base=replace(found.base, source=base),
@@ -255,8 +249,10 @@ def _bounds(ratio: Interval) -> str:
         return ""
     if ratio.usable:
         return f"{low:.3f}–{high:.3f}" if high < 10 else f"{digits(low)}–{digits(high)}"
-    if low > 1 or high < 1:
-        return f"at least {digits(low)}" if low > 1 else f"at most {digits(high)}"
+    if low > 1:  # a bound is cut away from 1, never towards it
+        return f"at least {math.floor(low * 1000) / 1000:.3f}"
+    if high < 1:
+        return f"at most {math.ceil(high * 1000) / 1000:.3f}"
     return "too wide to say"
 
 

@@ -23,6 +23,8 @@ MAX_DEPTH = 4
 """An artifact of CI may have its runs some folders down; a home directory is not searched."""
 
 MAX_UNPACKED_BYTES = 4 << 30
+HISTORY_BYTES = 32 << 20
+"""Earlier runs tell how much runs differ; more of them than this would cost seconds to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,18 @@ def newest(located: Located, suite: str = "", *, but: Path | None = None) -> tup
     return fitting[-1] if fitting else None
 
 
-def earlier_runs(beside: Path, head: Run, but: Iterable[Path], at_most_bytes: int) -> list[Path]:
+def choose_base(bases: Located, head: Path, run: Run) -> tuple[Path, list[Path]]:
+    """What ``head``, a ``run``, is held against: the newest of its suite, else of any, and runs beside it.
+
+    Those tell by how much runs differ. Raises ``RequestError`` where there is none but the head itself.
+    """
+    found = newest(bases, run.suite, but=head) or newest(bases, but=head)
+    if found is None:
+        raise RequestError("is the same run as HEAD; name another", where=bases.source)
+    return found[0], _earlier_runs(found[0], run, (found[0], head), HISTORY_BYTES)
+
+
+def _earlier_runs(beside: Path, head: Run, but: Iterable[Path], at_most_bytes: int) -> list[Path]:
     """Runs beside a folder, of the head's suite and on its terms, newest first, as far as they are no burden.
 
     Empty where fewer than two are found: with the base that is too few to tell by how much runs differ.

@@ -77,9 +77,33 @@ def test_the_command_prints_summary_and_backends(invoke: Invoke) -> None:
     assert json.loads(invoke("describe", "lstm", "--vocab", 1000, "--json")[1])["parameters"] == 164_106
 
 
+def test_the_command_knows_norms_and_input_feeding(invoke: Invoke) -> None:
+    def told(*options: str) -> Any:
+        status, shown, _ = invoke("describe", "lstm", "--layers", 2, *options, "--json")
+        assert status == 0
+        return json.loads(shown)
+
+    plain, normed = told(), told("--norm", "batch")
+    assert {name: shape for name, shape in normed["shapes"].items() if name not in plain["shapes"]} == {
+        f"layers.{layer}.norm.{name}": [128]
+        for layer in range(2)
+        for name in ("gain", "shift", "mean", "variance")
+    }
+    attention = "--attention", "luong_general"
+    without, fed = told(*attention), told(*attention, "--input-feeding")
+    assert {name for name, shape in fed["shapes"].items() if without["shapes"][name] != shape} == {
+        "decoder.layers.0.W_x"
+    }
+    assert fed["shapes"]["decoder.layers.0.W_x"][0] == 64 + 128
+    assert fed["parameters"] == without["parameters"] + 128 * 4 * 128
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["lstm", "--input-feeding"], "--input-feeding: feeds back what a decoder's attention says"),
+        (["lstm", "--input-feeding", "--attention", "bahdanau"], "and the decoder has bahdanau; take luong_"),
+        (["lstm", "--norm", "batch", "--attention", "none"], "--norm: decoders have none"),
         (["lsmt"], 'no cell "lsmt". Did you mean "lstm"?'),
         (["lstm", "--hidden", "0"], "--hidden"),
         (["lstm", "--bidirectional", "cat"], "--bidirectional"),

@@ -74,7 +74,7 @@ def test_what_compare_returns_shows_its_verdicts(tmp_path: Path) -> None:
 
 
 def test_runs_are_chosen_and_judged_as_on_the_command_line(tmp_path: Path) -> None:
-    """Runs beside the base tell by how much runs differ; a head in the folder of bases is not its own base."""
+    """Runs beside the base tell by how much runs differ; a head among the bases is not its own base."""
     for day, factor in enumerate((1.0, 1.01, 0.99, 1.12), start=1):
         timed = synthetic.timed({"torch": 1e-5 * factor, "jax": 2e-5 * factor})
         run = replace(timed.run, name=f"day{day}", started=f"2026-01-0{day}T00:00:00+00:00")

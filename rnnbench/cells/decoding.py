@@ -70,8 +70,13 @@ def decoder_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """decoder.embed.E (O+1,D), its last row the start; decoder.layers.<l>.<name>; decoder.attention.<name>.
 
-    Raises ValueError for sizes that the attention cannot take.
+    Raises ValueError for sizes that the attention cannot take, and for input feeding without Luong's.
     """
+    if decoder.input_feeding and not decoder.attention.startswith("luong"):
+        raise ValueError(
+            f"input feeding feeds back what Luong's attention says, and the decoder has {decoder.attention}; "
+            "take luong_dot, luong_general or luong_concat"
+        )
     sizes = layer_sizes(cell, spec, decoder, memory)
     shapes: dict[str, tuple[int, ...]] = {f"{SHOWN}embed.E": (spec.output_size + 1, decoder.embedding)}
     for index, size in enumerate(sizes):

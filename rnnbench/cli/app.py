@@ -288,6 +288,14 @@ class Read(StrEnum):
     each = "each"
 
 
+class Normed(StrEnum):
+    """What each layer's output is normalised over; none: it is left as it is."""
+
+    none = "none"
+    layer = "layer"
+    batch = "batch"
+
+
 class Attended(StrEnum):
     """Attention of a decoder."""
 
@@ -311,17 +319,27 @@ def describe(
         int | None,
         typer.Option("--projection", min=1, help="Projected output features, where a cell has them."),
     ] = None,
+    norm: Annotated[Normed, typer.Option("--norm", help="Of each layer's output.")] = Normed.none,
     readout: Annotated[Read, typer.Option("--readout", help="The last valid step, or each.")] = Read.last,
     attention: Annotated[
         Attended | None, typer.Option("--attention", help="With a decoder, and what it attends with.")
     ] = None,
+    input_feeding: Annotated[
+        bool, typer.Option("--input-feeding", help="What Luong's attention says is read at the next step.")
+    ] = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """A cell's equations, the shapes and parameters of a network of it, and what each backend runs."""
     from rnnbench.cli import describing
     from rnnbench.contracts import DecoderSpec, NetworkSpec
+    from rnnbench.errors import RequestError
 
+    if input_feeding and attention is None:
+        message = "feeds back what a decoder's attention says. Give --attention luong_general, say"
+        raise RequestError(message, where="--input-feeding")
+    if norm is not Normed.none and attention is not None:
+        raise RequestError("decoders have none. Leave it out, or --attention", where="--norm")
     spec = NetworkSpec(
         cell=cell,
         input_size=features,
@@ -333,7 +351,8 @@ def describe(
         bidirectional=bidirectional.value,
         vocab=vocab,
         projection=projection,
-        decoder=None if attention is None else DecoderSpec(features, attention.value),
+        norm=norm.value,
+        decoder=None if attention is None else DecoderSpec(features, attention.value, input_feeding),
     )
     describing.describe_cell(spec, plugin_files=plugin or [], json=json)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rnnbench.cells import rnnbench_cells
-from rnnbench.errors import RequestError
+from rnnbench.cells.at_once import check_recurrent
+from rnnbench.errors import RequestError, Unsupported
 from rnnbench.expecting import Row, find_differences, read_table
 from rnnbench.measuring.gate import PROBE_LENGTH, PROBE_SIZE
 from rnnbench.plugins import FIRST_PARTY, KNOWN, discover
@@ -123,6 +124,19 @@ def test_what_backends_do_not_offer_stands_in_the_table() -> None:
     assert {place for place in missing if place[2] != "scan"} == {p for p in listed if p[2] != "scan"}
     for backend in set(here) & set(FIRST_PARTY):
         assert plugins.implementations_of(backend, "lstm")[0] == "native"
+
+
+def test_what_has_no_step_to_compile_is_refused_in_the_words_of_the_table() -> None:
+    cells = {cell.name: cell for cell in rnnbench_cells()}
+    (row,) = (
+        row
+        for row in read_table(TABLE, CELLS)
+        if (row.backends, row.implementation, row.structure) == (("torch",), "compiled", "")
+    )
+    for name in row.cells:
+        with pytest.raises(Unsupported) as raised:
+            check_recurrent(cells[name], "compiled")
+        assert row.reason in str(raised.value)
 
 
 def test_every_row_of_the_table_is_of_something() -> None:

@@ -98,6 +98,23 @@ def test_damage_is_named_by_its_key(old: bytes, new: bytes, named: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "said", "named"),
+    [
+        (b'"loops":3', b'"loops":"3"', "Expected `int`, got `str`, given", "loops"),
+        (b',"loops":3', b"", "missing required field `loops`, given", ""),
+        (b'"loops":3', b'"loops":3,"x":1', "unknown field `x`, given", ""),
+    ],
+)
+def test_what_is_damaged_in_a_block_is_said_whole(old: bytes, new: bytes, said: str, named: str) -> None:
+    line = encode(Block("k", "forward", 0, 0, 0, 3, 0.5))
+    assert old in line
+    with pytest.raises(RequestError) as caught:
+        decode(Block, line.replace(old, new))
+    assert said in str(caught.value)
+    assert caught.value.where == named
+
+
+@pytest.mark.parametrize(
     ("loops", "seconds"), [(0, 1.0), (-1, 1.0), (1, 0.0), (1, -1.0), (1, math.nan), (1, math.inf)]
 )
 def test_a_block_that_is_no_time_is_refused(loops: int, seconds: float) -> None:

@@ -59,8 +59,8 @@ def decode(kind: type[Line], line: bytes) -> Line:
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise RequestError(f"{first['msg']}, given {given}{more}", where=key) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        said, _, key = str(error).removesuffix("`").partition(" - at `$.")
-        raise RequestError(f"{said}, given {line[:200]!r}", where=key) from None
+        said, _, key = str(error).partition(" - at `$.")
+        raise RequestError(f"{said}, given {line[:200]!r}", where=key.removesuffix("`")) from None
 
 
 def decode_all(kind: type[Line], lines: bytes) -> list[Line] | None:

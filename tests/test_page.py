@@ -200,7 +200,7 @@ def test_equal_results_give_equal_bytes_in_any_process(tmp_path: Path) -> None:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         found.append({str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
     assert found[0] == found[1]
-    assert {"report.html", "figures/time-0.svg", "figures/time-0.png"} <= set(found[0])
+    assert {"report.html", "figures/time-0.svg"} <= set(found[0])
 
 
 def test_figures_answer_their_questions_and_say_it_in_words(drawn: tuple[Figure, ...]) -> None:

@@ -99,7 +99,8 @@ def draw_bars(name: str, title: str, alt: str, parts: Sequence[str], rows: Seque
     """Stacked horizontal bars, a row per name, a colour and a hatch per part."""
     with drawing():
         figure, axes = canvas(title, left=0.34, width=0.60, bottom=0.30)
-        hatches = ("", "///", "...", "xxx", "\\\\\\", "ooo")
+        # of lines alone: a hatch of dots is thousands of curves
+        hatches = ("", "///", "---", "xxx", "\\\\\\", "|||")
         starts = [0.0] * len(rows)
         for index, part in enumerate(parts):
             values = [row[1][index] for row in rows]

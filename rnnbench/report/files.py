@@ -18,7 +18,7 @@ FORMATS = ("html", "md", *FIGURE_FORMATS)
 def write_report(subject: Subject, folder: Path, format: str) -> Path:
     """Write the report below ``folder``; the path of what a person opens.
 
-    ``html``: a page, and its figures as SVG and PNG; ``md``: the answer and the tables; ``svg``, ``png`` and
+    ``html``: a page, and its figures as SVG; ``md``: the answer and the tables; ``svg``, ``png`` and
     ``pdf``: all figures, ``figures/<name>.<format>``. Equal results give equal bytes. Raises ``RequestError``
     for an unknown format and where ``folder`` cannot be written to.
     """

@@ -39,7 +39,7 @@ COMMON = ("hidden", "layers", "bidirectional", "batch", "init", "dtype", "thread
 
 
 def write(subject: Subject | RunResults, folder: Path) -> Path:
-    """Write the page and ``figures/*.svg`` and ``*.png`` below ``folder``; the path of the page.
+    """Write the page, and its figures as ``figures/*.svg``, below ``folder``; the path of the page.
 
     That is ``report.html``, or ``comparison.html`` where the subject is one.
 
@@ -53,7 +53,6 @@ def write(subject: Subject | RunResults, folder: Path) -> Path:
         for figure in drawn:
             for panel in figure.panels:
                 (folder / "figures" / f"{panel.name}.svg").write_bytes(panel.svg)
-                (folder / "figures" / f"{panel.name}.png").write_bytes(panel.saved("png"))
         page = folder / f"{subject.stem}.html"
         page.write_text(render(subject, drawn), encoding="utf-8", newline="\n")
     except OSError as error:

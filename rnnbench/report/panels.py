@@ -30,6 +30,7 @@ SETTINGS: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "text.parse_math": False,
     "font.size": 9,
+    "font.sans-serif": ["DejaVu Sans"],
     "axes.edgecolor": GRID,
     "axes.labelcolor": INK,
     "text.color": INK,

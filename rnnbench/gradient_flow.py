@@ -30,12 +30,12 @@ from rnnbench.cells.network import (
     state_shapes,
 )
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.placing import time_major
 from rnnbench.cells.stepping import masked_step
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, RecurrentCell
 from rnnbench.errors import Unsupported
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Flow
-from rnnbench.reference import time_major
 
 SATURATED = 0.05
 """A sigmoid within this of 0 or 1 is saturated, a tanh within it of -1 or 1; so Karpathy et al. (2016) ask

@@ -20,6 +20,7 @@ from rnnbench.cells.decoding import target_of
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
 from rnnbench.cells.penalty import l2_penalty
+from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, SequenceCell, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
@@ -104,22 +105,6 @@ def _with_target(spec: NetworkSpec, batch: Batch, seed: int) -> Batch:
     lengths = rng.integers(1, steps + 1, size).astype(np.int32)
     lengths[0], lengths[-1] = max(1, steps // 2), steps
     return replace(batch, decoder_inputs=fed, target_lengths=lengths)
-
-
-def time_major(spec: NetworkSpec, batch: Batch) -> Batch:
-    """The batch with time first: inputs (T,B,...), and targets (T,B,...) for readout "each"; dropout too."""
-    targets = np.swapaxes(batch.targets, 0, 1) if spec.readout == "each" else batch.targets
-    dropout = batch.dropout
-    if dropout is not None:
-        dropout = {name: np.swapaxes(mask, 0, 1) for name, mask in dropout.items()}
-    fed = None if batch.decoder_inputs is None else np.swapaxes(batch.decoder_inputs, 0, 1)
-    return replace(
-        batch,
-        inputs=np.swapaxes(batch.inputs, 0, 1),
-        targets=targets,
-        dropout=dropout,
-        decoder_inputs=fed,
-    )
 
 
 def reference_answers(

@@ -15,6 +15,7 @@ from autograd import jacobian
 from rnnbench.cells.at_once import check_recurrent
 from rnnbench.cells.feed_forward import FeedForward
 from rnnbench.cells.network import network_outputs, parameter_shapes, unroll
+from rnnbench.cells.placing import time_major
 from rnnbench.cells.streaming import split_steps
 from rnnbench.cells.tcn import TCN
 from rnnbench.cells.transformer import Transformer, sinusoids
@@ -40,7 +41,6 @@ from rnnbench.reference import (
     probe_batch,
     probe_parameters,
     reference_answers,
-    time_major,
 )
 from rnnbench.suite.loading import parse_suite
 from rnnbench.training import initialise

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 from faulty_plugin import toy  # type: ignore[attr-defined]
 
+from rnnbench.cells import placing
 from rnnbench.cells.composing import is_running, running_of
 from rnnbench.cells.network import network_outputs, parameter_shapes
 from rnnbench.cells.normalising import batch_norm
-from rnnbench.contracts import Batch, NetworkSpec, Settings, TrainingSpec
+from rnnbench.cells.placing import time_major
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import RequestError
 from rnnbench.gradient_flow import measure_flow
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.planning.networks import count_parameters
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
-from rnnbench.reference import probe_batch, probe_parameters, reference_answers, time_major
+from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 from rnnbench.suite.loading import Match, parse_suite
 from rnnbench.testing import CELLS, optimizer_parity_of, parity_of, step_parity_of
 from rnnbench.training import initialise
@@ -176,7 +178,9 @@ def test_neither_optimiser_nor_clip_nor_penalty_moves_running_statistics(trainin
 
 
 @pytest.mark.parametrize("spec", [SPEC, LAST, replace(SPEC, cell="lstm", lengths=False, layers=1)])
-def test_a_backend_passes_the_gate_and_one_that_mistakes_statistics_does_not(spec: NetworkSpec) -> None:
+def test_a_backend_passes_the_gate_and_one_that_mistakes_statistics_does_not(
+    spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cell = CELLS[spec.cell]
     good = parity_of(session(), cell, spec, "portable", "float64")
     assert good.passed
@@ -185,43 +189,42 @@ def test_a_backend_passes_the_gate_and_one_that_mistakes_statistics_does_not(spe
     if spec.bidirectional == "none":
         assert step_parity_of(session(), cell, spec, "portable", "float64").passed
 
-    class Wrong:
-        """A session whose networks have one method replaced."""
+    kept = running_of(probe_parameters(cell, spec))
 
-        def __init__(self, name: str) -> None:
-            self.name = name
+    def stale(ops: Any, cell: Cell, spec: NetworkSpec, values: Any, *rest: Any, training: bool) -> Any:
+        values = values if training else {**values, **kept}
+        return network_outputs(ops, cell, spec, values, *rest, training=training)
 
-        def build(self, *given: Any) -> Any:
-            network = session().build(*given)
-            outputs, network_parameters = network._outputs, network.parameters
-            if self.name == "batch statistics in forward":
-                network._outputs = lambda *a, training: outputs(*a, training=True)
-            elif self.name == "running statistics in training":
-                network._outputs = lambda *a, training: outputs(*a, training=False)
-            elif self.name == "stale statistics in forward":
-                kept = running_of(network._values)
-                network._outputs = lambda values, batch, training: outputs(
-                    values if training else {**values, **kept}, batch, training=training
-                )
-            else:
-                # over one less than the 15 to 28 that there are
-                network.parameters = lambda: {
-                    name: value * 1.03 if name.endswith("variance") else value
-                    for name, value in network_parameters().items()
-                }
-            return network
-
-    quantities = {
-        "batch statistics in forward": "outputs",
-        "running statistics in training": "loss",
-        "stale statistics in forward": "trained outputs",
-        "unbiased variance": "parameters",
+    # what is patched here is the network's: the reference has its own name for the function
+    mistakes: dict[str, tuple[str, Any]] = {
+        "batch statistics in forward": (
+            "outputs",
+            lambda *given, training: network_outputs(*given, training=True),
+        ),
+        "running statistics in training": (
+            "loss",
+            lambda *given, training: network_outputs(*given, training=False),
+        ),
+        "stale statistics in forward": ("trained outputs", stale),
     }
-    for name, quantity in quantities.items():
-        worst = parity_of(Wrong(name), cell, spec, "portable", "float64").worst  # type: ignore[arg-type]
+    for name, (quantity, wrong) in mistakes.items():
+        with monkeypatch.context() as patched:
+            patched.setattr(placing, "network_outputs", wrong)
+            worst = parity_of(session(), cell, spec, "portable", "float64").worst
         assert worst[quantity] > 1, (name, worst)
-        if name == "stale statistics in forward":
+        if wrong is stale:
             assert {each for each, ratio in worst.items() if ratio > 1} == {"trained outputs"}
+    parameters = toy.ToyNetwork.parameters
+    # over one less than the 15 to 28 that there are
+    monkeypatch.setattr(
+        toy.ToyNetwork,
+        "parameters",
+        lambda network: {
+            name: value * 1.03 if name.endswith("variance") else value
+            for name, value in parameters(network).items()
+        },
+    )
+    assert parity_of(session(), cell, spec, "portable", "float64").worst["parameters"] > 1
 
 
 def test_norms_start_as_nothing_but_norms() -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
+from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Sizes
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import probe_batch, probe_parameters, time_major
+from rnnbench.reference import probe_batch, probe_parameters
 from rnnbench.testing import CELLS, RECURRENT
 
 EVERY = pytest.mark.parametrize("cell", RECURRENT.values(), ids=RECURRENT)

@@ -11,6 +11,7 @@ import pytest
 from rnnbench.cells.attending import attend, attention_shapes, prepare
 from rnnbench.cells.decoding import Target, target_of
 from rnnbench.cells.network import network_outputs, parameter_shapes
+from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Attention, Batch, Cell, DecoderSpec, NetworkSpec, Settings, TrainingSpec
 from rnnbench.describing import describe
 from rnnbench.errors import RequestError, Unsupported
@@ -25,7 +26,6 @@ from rnnbench.reference import (
     probe_parameters,
     reference_answers,
     reference_decoded,
-    time_major,
     tolerance,
 )
 from rnnbench.structures import COMPOSED, structures

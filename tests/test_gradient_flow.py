@@ -11,10 +11,11 @@ from autograd import jacobian
 
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.network import network_loss, network_outputs
+from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Readout, Sizes
 from rnnbench.gradient_flow import closed_form, measure_flow, step_jacobian
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import probe_batch, probe_parameters, time_major
+from rnnbench.reference import probe_batch, probe_parameters
 from rnnbench.testing import CELLS
 from rnnbench.training import initialise
 

@@ -17,6 +17,7 @@ from rnnbench.cells.elman import Elman
 from rnnbench.cells.gru import GRU
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.network import network_loss, network_outputs
+from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Batch, Cell, FixedCell, Network, NetworkSpec, Settings, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
@@ -29,7 +30,6 @@ from rnnbench.reference import (
     probe_batch,
     probe_parameters,
     reference_answers,
-    time_major,
     tolerance,
 )
 from rnnbench.testing import (

@@ -13,11 +13,12 @@ from autograd.test_util import check_grads
 
 from rnnbench.cells.network import network_loss, network_outputs, stack_layers, unroll
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.placing import time_major
 from rnnbench.cells.scanning import scan_layer
 from rnnbench.contracts import AffineCell, Cell, NetworkSpec, Sizes
 from rnnbench.errors import PluginError, Unsupported
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import probe_batch, probe_parameters, time_major
+from rnnbench.reference import probe_batch, probe_parameters
 from rnnbench.testing import CELLS
 
 OPS = NumpyOps()

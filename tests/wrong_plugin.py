@@ -56,27 +56,26 @@ def forgotten_state(batch: Batch) -> Batch:
 IN_PARAMETERS = {f.__name__: f for f in (permuted_gate, dropped_bias, transposed_recurrence)}
 IN_PARAMETERS["reset_before_for_after"] = without_reset_bias
 IN_BATCH = {f.__name__: f for f in (leaking_padding, swapped_states, forgotten_state)}
-IN_ANSWERS = ("half_gradient", "idle_optimizer", "rough_output", "none_at_all")
 
 
 class WrongNetwork(toy.ToyNetwork):
     mistake = ""
     updates = 0
 
-    def put(self, batch: Batch) -> Batch:
+    def put(self, batch: Batch) -> Any:
         return super().put(IN_BATCH.get(self.mistake, lambda batch: batch)(batch))
 
-    def forward(self, batch: Batch) -> tuple[Any, Any]:
+    def forward(self, batch: Any) -> tuple[Any, Any]:
         y, state = super().forward(batch)
         return (y * np.float32(1.003) if self.mistake == "rough_output" else y), state
 
-    def gradients(self, batch: Batch) -> tuple[Any, Any]:
+    def gradients(self, batch: Any) -> tuple[Any, Any]:
         loss, gradients = super().gradients(batch)
         if self.mistake == "half_gradient":
             gradients = {n: 0.5 * g if n.endswith("W_h") else g for n, g in gradients.items()}
         return loss, gradients
 
-    def train_step(self, batch: Batch) -> Any:
+    def train_step(self, batch: Any) -> Any:
         self.updates += 1
         if self.mistake == "idle_optimizer" and self.updates == 3:
             return super().gradients(batch)[0]

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rnnbench.cells.composing import running_of
 from rnnbench.cells.gates import gated_shapes, linear
-from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
+from rnnbench.cells.network import Stack, stack_layers
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.cells.penalty import l2_penalty
+from rnnbench.cells.placing import DeviceBatch, batch_loss, batch_outputs, place
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import (
     Backend,
@@ -35,7 +34,6 @@ from rnnbench.contracts import (
 from rnnbench.errors import Unavailable, Unsupported
 from rnnbench.hookspecs import hookimpl
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import time_major
 from rnnbench.training import start_slots, update
 
 RNNBENCH_API = 1
@@ -95,26 +93,20 @@ class ToyNetwork:
         self._slots = start_slots(self._ops, training, self._values)
         self._step = 0
 
-    def put(self, batch: Batch) -> Batch:
+    def put(self, batch: Batch) -> DeviceBatch:
         """Time first, and in the network's dtype: all that should not be timed."""
-        data = time_major(self._spec, batch)
-        state, dropout = (
-            None if given is None else {name: self._cast(value) for name, value in given.items()}
-            for given in (data.state, data.dropout)
-        )
-        inputs, targets = self._cast(data.inputs), self._cast(data.targets)
-        return replace(data, inputs=inputs, targets=targets, state=state, dropout=dropout)
+        return place(self._spec, batch, self._copy)
 
-    def forward(self, batch: Batch) -> tuple[Any, Any]:
+    def forward(self, batch: DeviceBatch) -> tuple[Any, Any]:
         """Outputs, batch first, and final states."""
-        y, state = self._outputs(self._values, replace(batch, dropout=None), training=False)
+        y, state = batch_outputs(self._ops, self._cell, self._spec, self._values, batch, self._stack)
         return (np.swapaxes(y, 0, 1) if self._spec.readout == "each" else y), state
 
-    def gradients(self, batch: Batch) -> tuple[Any, Any]:
+    def gradients(self, batch: DeviceBatch) -> tuple[Any, Any]:
         """Loss and gradients by canonical name."""
         return self._differentiate(batch)[:2]
 
-    def train_step(self, batch: Batch) -> Any:
+    def train_step(self, batch: DeviceBatch) -> Any:
         """One update; the loss before it."""
         loss, gradients, running = self._differentiate(batch)
         self._step += 1
@@ -131,7 +123,8 @@ class ToyNetwork:
     def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
         """Inputs one by one, and the state before the first."""
         inputs, state = split_steps(self._cell, self._spec, batch)
-        return list(self._cast(inputs)), {name: self._cast(value) for name, value in state.items()}
+        xs = list(self._copy(inputs, integers=self._spec.vocab is not None))
+        return xs, {name: self._copy(value, integers=False) for name, value in state.items()}
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """One time step: outputs (B,O), and the state for the next."""
@@ -157,28 +150,23 @@ class ToyNetwork:
         """The device is the host."""
         return None
 
-    def _outputs(self, values: Arrays, batch: Batch, *, training: bool) -> tuple[Array, dict[str, Array]]:
-        return network_outputs(
-            self._ops, self._cell, self._spec, values, batch.inputs, batch.lengths, batch.state,
-            self._stack, batch.dropout, training=training,
-        )  # fmt: skip
-
-    def _differentiate(self, batch: Batch) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    def _differentiate(self, batch: DeviceBatch) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """Loss, gradients, and the running statistics of batch norms after the batch."""
         from autograd import value_and_grad
 
         running: dict[str, Any] = {}
 
         def loss_of(values: Arrays) -> Array:
-            outputs, final = self._outputs(values, batch, training=True)
-            running.update(running_of(final))
-            loss = network_loss(self._ops, self._spec, outputs, batch.targets, batch.lengths)
-            return loss + l2_penalty(self._ops, self._training, values, self._cell)
+            loss, found = batch_loss(
+                self._ops, self._cell, self._spec, self._training, values, batch, self._stack
+            )
+            running.update(found)
+            return loss
 
         return *value_and_grad(loss_of)(self._values), running
 
-    def _cast(self, value: np.ndarray) -> np.ndarray:
-        return value.astype(self._dtype) if value.dtype.kind == "f" else value
+    def _copy(self, values: np.ndarray, integers: bool) -> np.ndarray:
+        return np.array(values, np.int32 if integers else self._dtype)
 
 
 # docs: backend

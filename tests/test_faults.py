@@ -200,8 +200,6 @@ FAULTS: dict[str, tuple[str, str]] = {
     "immense": ("failed", "device_peak_bytes is 1e.300, not a number of bytes"),
 }
 
-GOING_ON = [name for name, (status, _) in FAULTS.items() if status == "ok"]
-
 
 @linux
 def test_whatever_a_worker_does_its_case_ends_with_a_reason_and_the_others_go_on(

@@ -6,7 +6,7 @@ over torch's own functions, gate by gate, from the papers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,6 @@ pytestmark = pytest.mark.framework
 LAYER = "layers.0.forward."
 Run = Callable[[Any, dict[str, Any], Any, dict[str, Any]], tuple[Any, dict[str, Any]]]
 """torch, parameters, x (B,T,I), states (B,...) -> y (B,T,F) and the states at the end."""
-
-
-def gates_of(p: Mapping[str, Any], x: Any, h: Any) -> tuple[Any, ...]:
-    """Of a gated cell: pre-activations (B,H), one for each gate."""
-    return tuple(x @ p["W_x"][:, k] + h @ p["W_h"][:, k] + p["b"][k] for k in range(p["b"].shape[0]))
 
 
 def stepwise(step: Callable[..., tuple[Any, ...]]) -> Run:

@@ -31,11 +31,6 @@ def forecasting(path, **options):
     return Forecasting("mine", "", path, **{"target": "y", "features": ("x",), **options})
 
 
-def all_inputs(data):
-    train = [data.batch(0, step, 8) for step in range(-(-data.train // 8))]
-    return np.concatenate([b.inputs for b in train]), np.concatenate([b.inputs for b in data.evaluation(50)])
-
-
 # Figures of SOURCES.md: persistence is exact to its three digits, a linear model to 0.005.
 
 

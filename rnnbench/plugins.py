@@ -34,7 +34,7 @@ ImplementationKey = tuple[str, str, str]
 
 _GIVES = {  # hook -> (kind, what an object of this kind must have)
     "rnnbench_backends": ("backend", ("name", "distributions", "implementations", "open")),
-    "rnnbench_cells": ("cell", ("name", "gates", "shapes", "state_shapes", "output_size")),
+    "rnnbench_cells": ("cell", ("name", "gates", "paper", "shapes", "state_shapes", "output_size")),
     "rnnbench_tasks": ("task", ("name", "about", "ranked", "prepare")),
     "rnnbench_implementations": ("implementation", ("backend", "cell", "name", "factory")),
 }

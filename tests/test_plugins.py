@@ -119,7 +119,10 @@ def test_all_four_hooks_are_collected_with_their_origin(installed: Installed) ->
         ("RNNBENCH_API = 2\n" + CELL.format("x"), "is written for plugin API 2, and this rnnbench has 1; "),
         ("@hookimpl\ndef rnnbench_cells():\n    raise OSError('no disk')\n", "OSError: no disk"),
         ("@hookimpl\ndef rnnbench_cells():\n    return 5\n", "TypeError: 'int' object is not iterable"),
-        ("@hookimpl\ndef rnnbench_cells():\n    return [5]\n", "gives a cell without name, gates, shapes"),
+        ("@hookimpl\ndef rnnbench_cells():\n    return [5]\n", "gives a cell without name, gates, paper"),
+        # of one that computes all steps at once it would only be said that it has no project
+        (CELL.format("x").replace("[Cell('x')]", "[type('C', (), {'name': 'x', 'gates': (), 'shapes': 0, "
+         "'state_shapes': 0, 'output_size': 0, 'over': 0})()]"), "gives a cell without paper: "),
         (CELL.format(""), "gives a cell whose name is not a word: ('',)"),
         (CELL.format("a\nb"), "gives a cell whose name is not a word: ('a\\nb',)"),
         (CELL.format(7), "gives a cell whose name is not a word: (7,)"),

@@ -20,6 +20,7 @@ from autograd import grad
 from autograd.tracer import getval
 
 from rnnbench.cells.at_once import check_recurrent
+from rnnbench.cells.decoding import NO_FLOW
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.lstm import LSTM
 from rnnbench.cells.network import (
@@ -65,7 +66,7 @@ def measure_flow(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: B
     """
     recurrent = check_recurrent(cell, "gradient_flow")
     if spec.decoder is not None:
-        raise Unsupported("gradient_flow: of a network with a decoder it is not defined here; leave it out")
+        raise Unsupported(NO_FLOW)
     data = time_major(spec, batch)
     values = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnbench.cells.attending import attend, attention_shapes, prepare
-from rnnbench.cells.decoding import Target, target_of
+from rnnbench.cells.decoding import NO_FLOW, Target, target_of
 from rnnbench.cells.network import network_outputs, parameter_shapes
 from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Attention, Batch, Cell, DecoderSpec, NetworkSpec, Settings, TrainingSpec
@@ -330,6 +330,12 @@ def test_streaming_an_answer_is_refused_with_the_reason() -> None:
     assert planned.cases == ()
     assert {it.status for it in planned.refused} == {"unsupported"}
     assert "has read the whole source before its first output" in planned.refused[0].reason
+
+
+def test_gradient_flow_of_an_answer_is_refused_before_anything_is_timed() -> None:
+    planned = plan(parse_suite(SUITE.replace("[forward], ROW", "[forward, gradient_flow]")), discover())
+    assert planned.cases == ()
+    assert {(it.status, it.reason) for it in planned.refused} == {("unsupported", NO_FLOW)}
 
 
 def test_a_decoder_has_no_native_layers() -> None:

@@ -26,6 +26,7 @@ from rnnbench.errors import Unsupported
 
 SHOWN = "decoder."
 """What stands before the names of all parameters and states here."""
+NO_FLOW = "gradient_flow: of a network with a decoder it is not defined here. Measure it without"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from rnnbench.cells.at_once import no_step
+from rnnbench.cells.decoding import NO_FLOW
 from rnnbench.cells.streaming import NO_STREAM, NO_STREAM_OF_SEQUENCES
 from rnnbench.contracts import Cell, FixedCell, NetworkSpec, SequenceCell, Task, TaskData
 from rnnbench.errors import RequestError, Unavailable, nearest
@@ -290,6 +291,8 @@ def _unmeasured(case: Case, cell: Cell, sequences: bool) -> str:
     for phase in ("stream", "gradient_flow"):
         if phase in case.measure and isinstance(cell, SequenceCell):
             return no_step(cell, phase)
+    if "gradient_flow" in case.measure and sequences:
+        return NO_FLOW
     if "stream" in case.measure and case.bidirectional != "none":
         return NO_STREAM
     return NO_STREAM_OF_SEQUENCES if "stream" in case.measure and sequences else ""

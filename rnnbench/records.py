@@ -173,7 +173,7 @@ class Finding:
     """A doubt about an ``ok`` record: a word from a fixed list, and the sentence that explains it.
 
     Words: drift, noisy, no_interval, recompiled, path_differs, not_pinned, over_budget, below_baseline,
-    curve_differs.
+    curve_differs; of a run of ``ci``, not_imported.
     """
 
     word: str
@@ -331,7 +331,8 @@ class Run:
     ``machine`` is a flat mapping (cpu, cores, memory_bytes, os, python, load, ...). ``spent_s`` says
     where the wall time went: seconds by kind of request, and "total". ``unranked`` names the tasks that
     are negative controls: shown, never ranked. ``thresholds`` are the suite's, for ``compare``.
-    ``match`` says in a sentence how hidden sizes were chosen, "" where the suite gives them.
+    ``match`` says in a sentence how hidden sizes were chosen, "" where the suite gives them. ``suite_text``
+    is the suite as it was read, before the options of ``command`` changed it; "" where it was not kept.
     """
 
     name: str
@@ -351,6 +352,7 @@ class Run:
     unranked: tuple[str, ...] = ()
     tasks_digest: str = ""
     match: str = ""
+    suite_text: str = ""
     thresholds: Thresholds = field(default_factory=Thresholds)
     format: int = FORMAT
     protocol: int = PROTOCOL

@@ -173,6 +173,7 @@ def _begun(plan: Plan, folder: Path, command: Sequence[str], begun: datetime) ->
         unranked=tuple(name for name, task in plan.tasks.items() if not task.ranked),
         tasks_digest=digest_tasks(plan),
         match=suite.match.sentence if suite.match else "",
+        suite_text=suite.document.text,
         thresholds=suite.thresholds,
     )
 

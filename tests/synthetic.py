@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from rnnbench.records import (
+    STATUSES,
     TIMED,
     Block,
     Case,
@@ -34,6 +35,10 @@ HOSTILE = (
 )
 HOSTILE_LABELS = ("<b>\"'&$x^2$</b>", "\u202eé🦆\n\t\a$", "{{7*7}}\\alpha$", "long-" + "name-" * 40)
 """The same, short enough to stand whole in a figure, where a label is cut after 22 characters."""
+FINDINGS = (
+    "drift", "noisy", "no_interval", "recompiled", "path_differs", "not_pinned", "over_budget",
+    "below_baseline", "curve_differs", "not_imported",
+)  # fmt: skip
 SPEED = {"torch": 0.02e-3, "jax": 0.026e-3, "tensorflow": 0.034e-3, "numpy": 0.055e-3}
 """Seconds of one time step of a training step."""
 CELL_COST = {"elman": 0.5, "gru": 0.9, "lstm": 1.0}
@@ -202,6 +207,16 @@ def timed(per_step_s: dict[str, float], *, processes: int = 3, **changes: object
         for block in blocks(each, per_step_s[each.backend], processes=processes, spread=0.002)
     ]
     return RunResults(run(), tuple(map(record, cases)), tuple(times))
+
+
+def everything() -> RunResults:
+    """A record of every status, and one with every finding."""
+    cases = [case(length=20 + number) for number in range(len(STATUSES) + 1)]
+    records = [record(each, status) for each, status in zip(cases, STATUSES, strict=False)]
+    found = tuple(Finding(word, f"why it is {word}") for word in FINDINGS)
+    records.append(record(cases[-1], findings=found))
+    times = [block for each in (cases[0], cases[-1]) for block in blocks(each, 1e-5)]
+    return RunResults(run(), tuple(records), tuple(times))
 
 
 def hostile(names: Sequence[str] = HOSTILE) -> RunResults:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import rnnbench.report
+from rnnbench.report.matrix import STEPS
 from rnnbench.report.panels import COLOURS
 
 STYLE = (Path(rnnbench.report.__file__).parent / "templates" / "style.css").read_text()
@@ -16,6 +17,7 @@ PAIRS = {name: both for name, *both in re.findall(r"--([\w-]+): light-dark\((#\w
 TEXTS = ("ink", "muted", "accent", "warn")
 LINES = tuple(f"c{index}" for index in range(6))
 PAPERS = ("paper", "card", "warn-card", "first")
+TINTS = tuple(f"h{step + 1}" for step in range(len(STEPS)))
 
 
 def luminance(colour: str) -> float:
@@ -35,7 +37,9 @@ def test_contrast_is_that_of_the_standard() -> None:
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
 
 
-@pytest.mark.parametrize(("text", "paper"), [*product(TEXTS, PAPERS), *product(LINES, ("paper",))])
+@pytest.mark.parametrize(
+    ("text", "paper"), [*product(TEXTS, PAPERS), *product(LINES, ("paper",)), *product(("ink",), TINTS)]
+)
 def test_text_can_be_read(text: str, paper: str) -> None:
     for theme in (0, 1):
         assert contrast(PAIRS[text][theme], PAIRS[paper][theme]) >= 4.5

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import synthetic
 
-from rnnbench.records import Curve, Score
-from rnnbench.report.leading import lead, spans
+from rnnbench.records import Curve, Parity, Score
+from rnnbench.report.leading import lead
 from rnnbench.report.ranking import Ranking, rank_groups
+from rnnbench.report.words import moment, spans
 from rnnbench.results.reading import RunResults
 
 
@@ -87,6 +88,7 @@ def test_tasks_that_disagree_are_told_apart() -> None:
 def test_no_difference_and_a_screening_name_nobody_the_fastest() -> None:
     (tied,) = sentences(untrained(synthetic.timed({"torch": 1e-5, "jax": 1.0005e-5, "numpy": 4e-5})))
     assert "no difference is seen between jax native and torch native for lstm" in tied
+    assert "of these " in tied
     assert "of numpy native" in tied
     (screened,) = sentences(untrained(synthetic.timed({"torch": 1e-5, "jax": 9e-5}, processes=1)))
     assert "torch native took the shortest time for lstm (screening: an order, no proof)" in screened
@@ -147,3 +149,46 @@ def test_an_empty_run_claims_nothing() -> None:
 
 def _with_groups(results: RunResults) -> tuple[RunResults, tuple[Ranking, ...]]:
     return results, rank_groups(results)
+
+
+def test_of_those_that_are_tied_only_the_one_with_the_shortest_time_is_said_to_be_ahead() -> None:
+    short = synthetic.timed({"torch": 1e-5, "jax": 1.0005e-5, "numpy": 4e-5}, length=20)
+    long = synthetic.timed({"torch": 1.0005e-5, "jax": 1e-5, "numpy": 9e-5}, length=100)
+    first, other = ([row.label for row in rank_groups(each)[0].ranked] for each in (short, long))
+    assert first[0] != other[0], "the story needs another leader at each length"
+    for results, leader in ((short, first[0]), (long, other[0])):
+        (said,) = sentences(untrained(results))
+        assert (
+            f"no difference is seen between jax native and torch native for lstm; of these {leader}" in said
+        )
+    (both,) = sentences(untrained(joined(short, long)))
+    lows = [group.ranked[2].to_best.low for group in rank_groups(joined(short, long))]  # type: ignore[union-attr]
+    least = math.floor(min(low for low in lows if low is not None) * 100) / 100
+    assert both.endswith(
+        f"; whichever of these took the shortest time is at least {least:.4g}× ahead of numpy native."
+    )
+
+
+def test_a_run_whose_cases_stand_alone_is_no_screening() -> None:
+    alone = synthetic.timed({"torch": 1e-5})
+    failed = synthetic.record(synthetic.case(length=50, backend="jax"), "failed")
+    results = replace(alone, records=(*alone.records, failed))
+    groups = rank_groups(results)
+    assert [group.screening for group in groups] == [False, False]
+    assert lead(results, groups).sure[0] == "Each case ran in 3 fresh processes."
+    assert "screening" not in " ".join((*lead(results, groups).sentences, *lead(results, groups).sure))
+
+
+def test_gradients_are_only_claimed_where_they_were_compared() -> None:
+    results = synthetic.timed({"torch": 1e-5, "jax": 2e-5})
+    one, other = results.records
+    forward = replace(other, parity=Parity("float32", {"y": 0.12}))
+    sure = lead(*_with_groups(replace(results, records=(one, forward)))).sure
+    assert "float64 reference, not all of them with gradients, the worst at 0.310" in sure[1]
+
+
+def test_a_time_of_a_run_is_told_to_the_minute_and_nothing_else_is_taken_for_one() -> None:
+    assert moment("2026-03-01T09:59:31+02:00") == "2026-03-01 07:59 UTC"
+    assert moment("2026-03-01") == "2026-03-01 00:00"
+    assert moment("0001-01-01T00:00:00+14:00") == "0001-01-01T00:00:00+14:00"
+    assert moment("<b>\n") == "<b>\\n"

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from rnnbench.records import Curve, Score
 from rnnbench.report.answers import learning, level, speed, summary, verdict
-from rnnbench.report.matrix import matrix
+from rnnbench.report.matrix import Field, matrix
 from rnnbench.report.ranking import rank_groups
 from rnnbench.results.reading import RunResults
 
@@ -218,3 +218,14 @@ def test_the_matrix_has_a_word_in_every_field() -> None:
     assert fields["torch native", "gru"].text == "not planned"
     assert fields["jax native", "gru"].text == "skipped"
     assert "not installed" in fields["jax native", "gru"].detail
+    assert all(field.detail for field in fields.values() if field.ratio is None)
+    untimed = replace(
+        one, records=tuple(replace(each, case=replace(each.case, measure=("score",))) for each in one.records)
+    )
+    ((field,),) = matrix(rank_groups(replace(untimed, blocks=()))).fields
+    assert (field.text, field.detail) == ("not timed", "no case of it measures a time")
+
+
+def test_the_tint_of_a_field_deepens_with_its_ratio() -> None:
+    ratios = (None, 1.0, 1.1, 1.49, 1.5, 2.0, 3.9, 4.0, 8.0, 1e9)
+    assert [Field("ok", "", "", ratio).tint for ratio in ratios] == [0, 0, 1, 1, 2, 3, 3, 4, 5, 5]

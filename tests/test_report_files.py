@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import synthetic
 from markdown_it import MarkdownIt
 from test_page import Page
 
+import rnnbench
 from rnnbench.compare import compare_axis, compare_runs
 from rnnbench.errors import RequestError
-from rnnbench.records import STATUSES, Finding
+from rnnbench.records import STATUSES
 from rnnbench.report.figures import Subject
 from rnnbench.report.files import FORMATS, write_report
 from rnnbench.report.forest import describe_comparison, forest_figure
@@ -20,33 +22,24 @@ from rnnbench.report.markdown import markdown
 from rnnbench.report.page import render
 from rnnbench.report.timeline import history_figure
 from rnnbench.report.trust import fingerprint
-from rnnbench.results.reading import RunResults
 
-FINDINGS = (
-    "drift", "noisy", "no_interval", "recompiled", "path_differs", "not_pinned", "over_budget",
-    "below_baseline", "curve_differs",
-)  # fmt: skip
 LIVE = synthetic.timed({"torch": 1e-5, "jax": 2e-5, "numpy": 1.0002e-5})
 
 
-def everything() -> RunResults:
-    """A record of every status, and one with every finding."""
-    cases = [synthetic.case(length=20 + number) for number in range(len(STATUSES) + 1)]
-    records = [synthetic.record(case, status) for case, status in zip(cases, STATUSES, strict=False)]
-    found = tuple(Finding(word, f"why it is {word}") for word in FINDINGS)
-    records.append(synthetic.record(cases[-1], findings=found))
-    times = [block for case in (cases[0], cases[-1]) for block in synthetic.blocks(case, 1e-5)]
-    return RunResults(synthetic.run(), tuple(records), tuple(times))
+def test_the_words_of_all_findings_are_known_here() -> None:
+    sources = Path(rnnbench.__file__).parent.rglob("*.py")
+    words = {word for each in sources for word in re.findall(r'Finding\(\s*"(\w+)"', each.read_text("utf-8"))}
+    assert words == set(synthetic.FINDINGS)
 
 
 def test_every_status_and_finding_stands_with_its_reason_on_the_page_and_in_markdown() -> None:
-    results = everything()
+    results = synthetic.everything()
     texts = [Page(render(results, ())).text, _text(markdown(Subject(results)))]
     for text in texts:
         for status in STATUSES[1:]:
             assert status.replace("_", " ") in text
             assert synthetic.REASONS[status] in text
-        for word in FINDINGS:
+        for word in synthetic.FINDINGS:
             assert f"why it is {word}" in text
 
 
@@ -70,6 +63,11 @@ def test_stored_times_are_called_weak_evidence() -> None:
     text = Page(render(Subject(LIVE, comparison), ())).text
     assert "weak evidence" in text
     assert "REGRESSION" not in text
+    machine = {**LIVE.run.machine, "cpu": "Other CPU"}
+    comparison = compare_runs(LIVE, replace(LIVE, run=synthetic.run("later", machine=machine)))
+    found = describe_comparison(comparison)
+    assert {line.verdict for line in found.lines} == {"INCOMPARABLE"}
+    assert any(said.startswith("3 incomparable: ") and "Other CPU" in said for said in found.sentences)
 
 
 def test_several_runs_stand_on_one_page_and_their_history_has_its_change() -> None:
@@ -117,6 +115,41 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
             write_report(Subject(LIVE), tmp_path / "file", format)
     with pytest.raises(RequestError, match='no format "tiff"'):
         write_report(Subject(LIVE), tmp_path, "tiff")
+
+
+@pytest.mark.parametrize("name", ["mine.html", "deep/er/mine.HTM", "mine.md"])
+def test_a_file_is_written_where_one_is_named(name: str, tmp_path: Path) -> None:
+    path = write_report(Subject(LIVE), tmp_path / name, "")
+    assert path == tmp_path / name
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [path]
+    folder = tmp_path / "folder"
+    ending = "md" if name.endswith("md") else "html"
+    write_report(Subject(LIVE), folder, ending)
+    assert path.read_bytes() == (folder / f"report.{ending}").read_bytes()
+
+
+def test_a_file_that_cannot_be_what_is_asked_for_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r'asks for "md"\. Leave it out, or give a folder'):
+        write_report(Subject(LIVE), tmp_path / "mine.html", "md")
+    with pytest.raises(
+        RequestError, match=r"many figures\. Give a folder, and --format png: --out .*slides "
+    ):
+        write_report(Subject(LIVE), tmp_path / "slides.png", "")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old.html").mkdir()
+    assert write_report(Subject(LIVE), tmp_path / "old.html", "md") == tmp_path / "old.html" / "report.md"
+    assert write_report(Subject(LIVE), tmp_path / "v1.2", "md") == tmp_path / "v1.2" / "report.md"
+
+
+def test_the_suite_stands_on_the_page_line_by_line_as_it_was_read() -> None:
+    text = "axes:\n  cell: [lstm]  # <script>\n  backend: [\u202etorch]\n"
+    html = render(replace(LIVE, run=synthetic.run(suite_text=text)), ())
+    assert "axes:\n  cell: [lstm]  # &lt;script&gt;\n  backend: [\\u202etorch]</pre>" in html
+    assert "as it was read" not in render(LIVE, ())
+    long = "\n".join(f"# {number}" for number in range(1_000))
+    assert "# 299\n# and 700 more lines, in run.json" in render(
+        replace(LIVE, run=synthetic.run(suite_text=long)), ()
+    )
 
 
 def test_hostile_names_are_text_in_markdown_and_in_comparisons() -> None:

@@ -370,9 +370,13 @@ def report(
         str, typer.Option("--by", metavar="AXIS", help="Compare within the run: backend, env, cell, ...")
     ] = "",
     format: Annotated[
-        str, typer.Option("--format", help="html, md, or for the figures alone svg, png or pdf.")
-    ] = "html",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder; default: that of the run.")] = None,
+        str,
+        typer.Option("--format", help="html (default), md, or for the figures alone svg, png or pdf."),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder, or a file that ends in .html or .md; default: the run's folder."),
+    ] = None,
 ) -> None:
     """Write the report of a run again, or one of several runs, or of a comparison."""
     from rnnbench.cli import reporting

@@ -18,21 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options of ``report``. ``base``: a run to compare with, or, with ``by``, a value of that axis."""
+    """The options of ``report``. ``base``: a run to compare with, or, with ``by``, a value of that axis.
 
-    format: str = "html"
+    ``format`` "": that of the file that ``out`` names, else a page. ``out``: a folder or a file.
+    """
+
+    format: str = ""
     out: Path | None = None
     by: str = ""
     base: str = ""
 
 
 def report(runs: Sequence[Path], asked: Asked) -> None:
-    """Write one report, of a run, of several or of a comparison, and print where it is."""
+    """Write one report, of a run, of several or of a comparison, and print where it is.
+
+    Raises ``RequestError`` before anything is read where format and ``out`` do not go together.
+    """
     from rnnbench.report.figures import Subject
-    from rnnbench.report.files import check_format, write_report
+    from rnnbench.report.files import choose_format, write_report
     from rnnbench.results import open_run
 
-    check_format(asked.format)
+    format = choose_format(asked.format, asked.out)
     folders = choose_runs(runs)
     if (asked.by or asked.base) and len(folders) > 1:
         where = "--by" if asked.by else "--base"
@@ -44,7 +50,7 @@ def report(runs: Sequence[Path], asked: Asked) -> None:
     others = tuple(results for folder, results in opened.items() if folder != newest)
     comparison = _compare(newest, asked) if asked.by or asked.base else None
     subject = Subject(opened[newest], comparison, others)
-    print(safe(write_report(subject, asked.out or (newest.parent if others else newest), asked.format)))
+    print(safe(write_report(subject, asked.out or (newest.parent if others else newest), format)))
 
 
 def _compare(folder: Path, asked: Asked) -> Comparison:

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from rnnbench.report.panels import (
     COLOURS,
+    LABEL_INCHES,
+    LABELS,
     MUTED,
     Axis,
     Curve,
@@ -30,6 +32,8 @@ from rnnbench.stats import Interval
 Dot = tuple[str, Style, Interval]
 Bar = tuple[str, Sequence[float]]
 Heat = tuple[float | None, str]
+ROWS, ROW_INCHES = 6, 0.2
+"""So many rows stand in a panel of the usual height; each further one makes it so much taller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,15 @@ class Point:
 def draw_curves(name: str, title: str, alt: str, curves: Sequence[Curve], x: Axis, y: Axis) -> Panel:
     """Lines, bands and direct labels at their ends."""
     with drawing():
-        figure, axes = canvas(title)
+        named = sum(bool(curve.label) for curve in curves)
+        figure, axes = canvas(title, more_inches=LABEL_INCHES * max(0, named - LABELS))
+        alpha = min(0.16, 0.8 / max(1, sum(bool(curve.low) for curve in curves)))
         for number, curve in enumerate(curves):
             style = curve.style
             if curve.low:
-                band = axes.fill_between(curve.x, curve.low, curve.high, color=style.colour, alpha=0.16, lw=0)
+                band = axes.fill_between(
+                    curve.x, curve.low, curve.high, color=style.colour, alpha=alpha, lw=0
+                )
                 band.set_gid(series_id(curve.label, f"band{number}"))
             (line,) = axes.plot(curve.x, curve.y, color=style.colour, ls=style.dash, clip_on=False)
             line.set(lw=0.7 if curve.thin else 1.6, gid=series_id(curve.label, f"line{number}"))
@@ -82,23 +90,24 @@ def draw_points(
 def draw_dots(name: str, title: str, alt: str, rows: Sequence[Dot], x: Axis) -> Panel:
     """A row per name, from the top: a value, with its bounds where there are any."""
     with drawing():
-        figure, axes = canvas(title, left=0.34, width=0.60)
+        figure, axes = canvas(title, left=0.40, width=0.54, more_inches=ROW_INCHES * max(0, len(rows) - ROWS))
         for place, (label, style, time) in enumerate(rows):
             if time.low is not None and time.high is not None and math.isfinite(time.high):
                 axes.plot([time.low, time.high], [place, place], color=style.colour, lw=2, alpha=0.5)
             (dot,) = axes.plot([time.value], [place], color=style.colour, marker=style.marker, ms=6, ls="")
             dot.set_gid(series_id(label, f"dot{place}"))
-        axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows])
+        axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows], fontsize=8)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         scale(axes, x, None)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.04 * axes.get_xlim()[1])  # no mark is cut
         return rendered(figure, name, title, alt)
 
 
 def draw_bars(name: str, title: str, alt: str, parts: Sequence[str], rows: Sequence[Bar], x: Axis) -> Panel:
     """Stacked horizontal bars, a row per name, a colour and a hatch per part."""
     with drawing():
-        figure, axes = canvas(title, left=0.34, width=0.60, bottom=0.30)
+        more = ROW_INCHES * max(0, len(rows) - ROWS)
+        figure, axes = canvas(title, left=0.40, width=0.54, bottom=0.33, more_inches=more)
         # of lines alone: a hatch of dots is thousands of curves
         hatches = ("", "///", "---", "xxx", "\\\\\\", "|||")
         starts = [0.0] * len(rows)
@@ -116,10 +125,13 @@ def draw_bars(name: str, title: str, alt: str, parts: Sequence[str], rows: Seque
                 lw=0.5,
             )
             starts = [start + value for start, value in zip(starts, values, strict=True)]
-        axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows])
+        axes.set_yticks(range(len(rows)), [shortened(row[0]) for row in rows], fontsize=8)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         scale(axes, x, None)
-        figure.legend(loc="lower center", ncols=2, frameon=False, fontsize=8, handlelength=1.4)
+        figure.legend(
+            loc="lower center", ncols=3, frameon=False, fontsize=7.5, handlelength=1.4, columnspacing=1.2,
+            borderaxespad=0.2,
+        )  # fmt: skip
         return rendered(figure, name, title, alt)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from rnnbench.report.words import PHASES, bounds, counted, digits, seconds, size
 
 PER_PANEL = 24
 MOST_ROWS = 200
+MOST_REASONS = 3
 LOOKS: dict[Verdict, Style] = {
     "regression": Style(COLOURS[1], "^", "-"),
     "suspect": Style(COLOURS[1], "D", "-"),
@@ -23,16 +25,19 @@ LOOKS: dict[Verdict, Style] = {
     "different": Style(COLOURS[3], "s", "-"),
     "unchanged": Style(COLOURS[0], "o", "-"),
 }
+TONES: dict[Verdict, str] = {
+    **dict.fromkeys(("regression", "suspect", "different", "incomparable"), "bad"), "improvement": "good"
+}  # fmt: skip
 OPEN = Style(MUTED, "X", "-")
 """Of every verdict that concludes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of a comparison in words."""
+    """A row of a comparison in words. ``tone``: "bad", "good" or, where nothing was shown, ""."""
 
     verdict: str
-    changed: bool
+    tone: str
     name: str
     what: str
     base: str
@@ -120,8 +125,10 @@ def _sentences(comparison: Comparison, rows: Sequence[Row]) -> list[str]:
                 f"{counted(len(found), CALLED[first.verdict].lower() + ' ratio')}; the largest: "
                 f"{_named(first, comparison.axis, more)}, {_ratio(first)}."
             )
+    reasons = Counter(safe(row.text, 200) for row in rows if row.verdict == "incomparable")
+    said += [f"{number} incomparable: {reason}." for reason, number in reasons.most_common(MOST_REASONS)]
     if not comparison.live and not comparison.axis:
-        said.append(WEAK)
+        said.append(WEAK.replace("`", "“", 1).replace("`", "”", 1))
     return said
 
 
@@ -136,7 +143,7 @@ def _line(row: Row, axis: str, more: Sequence[str]) -> Line:
         between = f"{row.gain.low:+.3g} to {row.gain.high:+.3g}"
     return Line(
         CALLED[row.verdict],
-        row.verdict in ("regression", "suspect", "improvement", "different", "incomparable"),
+        TONES.get(row.verdict, ""),
         safe(name_row(row, axis, more), 200),
         _what(row),
         base,

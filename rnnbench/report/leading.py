@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import median
 from typing import TypeVar
 
@@ -19,15 +18,15 @@ from rnnbench.records import Score
 from rnnbench.report.answers import level, summary, verdict
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.splitting import network
-from rnnbench.report.words import PHASES, at_least, counted, digits, listed
+from rnnbench.report.words import PHASES, at_least, counted, digits, listed, spans
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import noise
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
 
-MOST_SENTENCES = 6
-MOST_OTHERS = 4
+MOST_SENTENCES = 5
+MOST_OTHERS = 3
 MOST_REASONS = 3
 
 
@@ -42,11 +41,15 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """Who leads a group of one length, or who are tied. ``ahead``: other -> lower bound of its ratio."""
+    """Who leads a group of one length, or who are tied. ``ahead``: other -> lower bound of its ratio.
+
+    ``leader``: whose time was the shortest; "" where that differs over what was put together.
+    """
 
     length: int
     mode: str
     who: tuple[str, ...]
+    leader: str
     ahead: Mapping[str, float]
     drifted: bool
 
@@ -61,25 +64,6 @@ def lead(results: RunResults, groups: Sequence[Ranking]) -> Lead:
     said += learned[:MOST_SENTENCES]
     said += _failed(results)
     return Lead(_place(results, groups), tuple(said), tuple(_sure(results, groups)))
-
-
-def spans(values: Sequence[int], all_values: Sequence[int]) -> str:
-    """20 to 200 steps: no length that was measured lies between those named and is not meant.
-
-    >>> spans([20, 50, 100, 500], [20, 50, 100, 200, 500])
-    '20 to 100 and 500 steps'
-    """
-    order = sorted(set(all_values))
-    wanted = set(values)
-    parts = []
-    for inside, run in groupby(order, key=lambda value: value in wanted):
-        if inside:
-            found = list(run)
-            if len(found) > 2:
-                parts.append(f"{found[0]} to {found[-1]}")
-            else:
-                parts += [str(value) for value in found]
-    return f"{listed(parts)} steps"
 
 
 def _place(results: RunResults, groups: Sequence[Ranking]) -> str:
@@ -122,7 +106,7 @@ def _stand(group: Ranking) -> _Stand | None:
     }
     mode = "alone" if found.alone else "screening" if found.screening else "tied" if found.tied else "fastest"
     who = tuple(sorted((found.leader, *found.tied)))
-    return _Stand(group.length, mode, who, ahead, found.drifted and not found.tied)
+    return _Stand(group.length, mode, who, found.leader, ahead, found.drifted and not found.tied)
 
 
 def _together(of_places: Sequence[Sequence[_Stand]]) -> list[_Stand] | None:
@@ -137,7 +121,7 @@ def _together(of_places: Sequence[Sequence[_Stand]]) -> list[_Stand] | None:
             return None
         ahead = _least([each.ahead for each in found])
         drifted = any(each.drifted for each in found)
-        merged.append(_Stand(length, found[0].mode, found[0].who, ahead, drifted))
+        merged.append(_Stand(length, found[0].mode, found[0].who, _leader(found), ahead, drifted))
     return merged
 
 
@@ -159,7 +143,10 @@ def _sentences(cell: str, task: str, stands: Sequence[_Stand]) -> list[str]:
                 margin = f": at least {listed(others)}" if others else ""
                 said.append(f"{where}, the fastest correct {cell} is {who[0]}{margin}{drifted}.")
             case "tied":
-                behind = f"; the first of them is at least {listed(others)}" if others else ""
+                leader = _leader(members)
+                first = f"of these {leader} took" if leader else "whichever of these took"
+                apart = " is" if not leader else ","
+                behind = f"; {first} the shortest time{apart} at least {listed(others)}" if others else ""
                 said.append(f"{where}, no difference is seen between {listed(who)} for {cell}{behind}.")
             case "screening":
                 said.append(
@@ -168,6 +155,11 @@ def _sentences(cell: str, task: str, stands: Sequence[_Stand]) -> list[str]:
             case _:
                 said.append(f"{where}, only {who[0]} was timed for {cell}: there is nothing to compare.")
     return said
+
+
+def _leader(stands: Sequence[_Stand]) -> str:
+    leaders = {stand.leader for stand in stands}
+    return leaders.pop() if len(leaders) == 1 else ""
 
 
 def _least(many: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -253,17 +245,18 @@ def _sure(results: RunResults, groups: Sequence[Ranking]) -> list[str]:
             f"Each case ran in {run.processes} fresh processes, in turns with the others; bounds hold at "
             f"99 %. Half of all ratios are known to ± {math.expm1(median(halves)):.1%} or better."
         )
-    elif any(group.ranked for group in groups):
+    elif any(group.screening for group in groups):
         said.append("Each case ran in one process: a screening, which proves no difference.")
-    worst = [
-        max(r.parity.worst.values())
-        for r in results.records
-        if r.parity and r.parity.passed and r.parity.worst
-    ]
-    if worst:
+    elif any(group.ranked for group in groups):
+        said.append(f"Each case ran in {counted(run.processes, 'fresh process', 'fresh processes')}.")
+    proven = [r.parity.worst for r in results.records if r.parity and r.parity.passed and r.parity.worst]
+    if proven:
+        worst = max(max(errors.values()) for errors in proven)
+        whole = all(any("gradient" in quantity for quantity in errors) for errors in proven)
         said.append(
-            f"Correct: {counted(len(worst), 'case')} reproduced the float64 reference, outputs and "
-            f"gradients, the worst at {digits(max(worst))} of its tolerance."
+            f"Correct: {counted(len(proven), 'case')} reproduced the float64 reference, "
+            f"{'outputs and gradients' if whole else 'not all of them with gradients'}, "
+            f"the worst at {digits(worst)} of its tolerance."
         )
     spreads = [noise(samples) for samples in results.timings.values()]
     doubted = sum(

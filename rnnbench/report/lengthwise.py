@@ -60,7 +60,10 @@ def time_against_length(
         if several
         else ""
     )
-    caption += "Bands are 99 % intervals, where several processes were measured. Lower is better."
+    caption += (
+        f"{'Bands' if several else 'Strokes'} are 99 % intervals, where several processes were measured. "
+    )
+    caption += "Lower is better."
     return panels.figure("time", "Time against length" if several else "Time", caption)
 
 

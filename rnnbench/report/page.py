@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from rnnbench.errors import RequestError
 from rnnbench.escaping import safe
-from rnnbench.records import STATUSES
 from rnnbench.report.answers import learning, speed
 from rnnbench.report.crossing import crossings
 from rnnbench.report.figures import MATRIX, Subject, figures_of, most_panels
@@ -31,7 +30,7 @@ from rnnbench.report.rows import SHORT, tabulate_ranking
 from rnnbench.report.splitting import Figure, network
 from rnnbench.report.timeline import other_runs
 from rnnbench.report.trust import evidence
-from rnnbench.report.words import MISSING, counted, lengths, listed, seconds, unit_of
+from rnnbench.report.words import MISSING, counted, lengths, moment, seconds, unit_of
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import Interval
 
@@ -77,6 +76,7 @@ def render(subject: Subject | RunResults, drawn: Sequence[Figure]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["safe_text"] = safe
+    environment.filters["moment"] = moment
     looks = Looks()
     shown = [
         (figure, [(panel, Markup(inline(panel, looks))) for panel in figure.panels])
@@ -122,19 +122,13 @@ def _digest(content: str) -> str:
 def _cautions(results: RunResults, groups: Sequence[Ranking]) -> list[str]:
     run = results.run
     said = []
-    if any(group.screening for group in groups):
-        said.append(
-            "This is a screening: one process per case gives no interval, and no difference is proven."
-        )
+    timed = [group for group in groups if group.ranked]
+    screened = sum(group.screening for group in timed)
+    if screened:
+        what = "This is a screening" if screened == len(timed) else f"{screened} groups are screenings"
+        said.append(f"{what}: one process per case gives no interval, and no difference is proven.")
     if not run.finished:
         said.append("This run did not finish. Its command with --resume goes on where it stopped.")
-    counts = [(status, sum(r.status == status for r in results.records)) for status in STATUSES]
-    troubled = [
-        f"{number} {status.replace('_', ' ')}" for status, number in counts if number and status != "ok"
-    ]
-    if troubled:
-        total = counted(len(results.records), "case")
-        said.append(f"Of {total}, {counts[0][1]} ended ok; {listed(troubled)}. The reasons stand below.")
     if results.problems:
         said.append(f"{counted(len(results.problems), 'line')} of the files could not be read.")
     return said

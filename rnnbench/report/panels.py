@@ -13,11 +13,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 COLOURS = ("#0072B2", "#C2410C", "#00795A", "#A8447F", "#7A5195", "#8A6D00")
@@ -50,8 +52,12 @@ METADATA: dict[FileFormat, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 """Left out, for it changes from day to day."""
-LABEL_GAP = 0.087
-"""Least distance of two direct labels, as a fraction of the height of the axes."""
+LABEL_INCHES = 0.158
+"""Least distance of two direct labels."""
+LABELS = 12
+"""So many of them stand beside a panel of the usual height; one with more is taller."""
+LONG_LABEL = 20
+"""Letters beyond which a label is set smaller, to end where the panel does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ def series_of(name: str) -> str | None:
     return bytes.fromhex(words[1]).decode() if words[0] == "series" and len(words) == 3 else None
 
 
-def shortened(text: str, limit: int = 22) -> str:
+def shortened(text: str, limit: int = 24) -> str:
     """A label that fits beside a plot."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -151,11 +157,17 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def canvas(title: str, left: float = 0.145, width: float = 0.54, bottom: float = 0.18) -> tuple[Figure, Axes]:
-    """An empty plot with its title; places are fractions of the panel."""
-    figure = Figure(figsize=PANEL_INCHES)
-    axes = figure.add_axes((left, bottom, width, 0.84 - bottom))
-    figure.text(0.02, 0.975, shortened(title, 44), va="top", ha="left", weight="bold", fontsize=10)
+def canvas(
+    title: str, left: float = 0.145, width: float = 0.49, bottom: float = 0.18, more_inches: float = 0.0
+) -> tuple[Figure, Axes]:
+    """An empty plot with its title; places are fractions of a panel that is not ``more_inches`` taller."""
+    height = PANEL_INCHES[1] + more_inches
+    share = PANEL_INCHES[1] / height
+    figure = Figure(figsize=(PANEL_INCHES[0], height))
+    axes = figure.add_axes((left, bottom * share, width, 1 - (0.16 + bottom) * share))
+    figure.text(
+        0.02, 1 - 0.025 * share, shortened(title, 44), va="top", ha="left", weight="bold", fontsize=10
+    )
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.set_axisbelow(True)
@@ -178,19 +190,24 @@ def scale(axes: Axes, x: Axis, y: Axis | None) -> None:
             ticks = spec.ticks or _log_ticks(low, high)
             wide = _inches(axes) if along == "x" else math.inf
             axis.set_major_locator(FixedLocator(_apart(ticks, spec, (low, high), wide)))
+            # else fixed ticks would move limits about a single value, away from what was placed by them
+            axis.set_view_interval(low, high, ignore=True)
+            axes.set(**{f"autoscale{along}_on": False})
         if spec.show:
             axis.set_major_formatter(FuncFormatter(lambda value, _, show=spec.show: show(value)))
         axes.grid(axis="x" if along == "x" and y is None else "y", color=GRID, lw=0.8)
     axes.set_xlabel(x.label, labelpad=6)
     if y is not None:
         # above the axis, where it reads without turning the head
-        axes.text(-0.23, 1.05, y.label, transform=axes.transAxes, fontsize=8.5, color=MUTED)
+        place = axes.get_position()
+        left = (0.02 - place.x0) / place.width
+        axes.text(left, 1.05, y.label, transform=axes.transAxes, fontsize=8.5, color=MUTED)
 
 
-def _inches(axes: Axes) -> float:
-    figure = axes.get_figure()
-    assert figure is not None
-    return float(axes.get_position().width * figure.get_figwidth())  # type: ignore[union-attr]
+def _inches(axes: Axes, *, upright: bool = False) -> float:
+    figure, place = axes.get_figure(), axes.get_position()
+    assert isinstance(figure, Figure)
+    return float(place.height * figure.get_figheight() if upright else place.width * figure.get_figwidth())
 
 
 def _log_ticks(low: float, high: float) -> Sequence[float]:
@@ -203,7 +220,16 @@ def _log_ticks(low: float, high: float) -> Sequence[float]:
 
 
 def _apart(ticks: Sequence[float], spec: Axis, view: tuple[float, float], inches: float) -> list[float]:
-    """Ticks whose labels do not run into each other along so many inches."""
+    """Ticks whose labels do not run into each other along so many inches; of even ones every nth."""
+    steps = [after - before for before, after in pairwise(ticks)]
+    if steps and not spec.ticks and max(steps) - min(steps) < 1e-6 * max(steps):
+        for stride in range(1, len(ticks)):
+            if len(_kept(ticks[::stride], spec, view, inches)) == len(ticks[::stride]):
+                return list(ticks[::stride])
+    return _kept(ticks, spec, view, inches)
+
+
+def _kept(ticks: Sequence[float], spec: Axis, view: tuple[float, float], inches: float) -> list[float]:
     place = math.log if spec.log else float
     span = (place(view[1]) - place(view[0])) or 1.0
     kept: list[float] = []
@@ -224,25 +250,36 @@ def label_ends(axes: Axes, curves: Sequence[Curve]) -> None:
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = [(to_axes.transform((curve.x[-1], curve.y[-1])), curve) for curve in curves if curve.label]
     ends.sort(key=lambda end: (float(end[0][1]), end[1].label))
-    places = spread([float(end[0][1]) for end in ends], LABEL_GAP)
+    gap = LABEL_INCHES / _inches(axes, upright=True)
+    places = spread([float(end[0][1]) for end in ends], gap, 0.0, 1.0)
     for number, (((right, height), curve), place) in enumerate(zip(ends, places, strict=True)):
         colour = curve.style.colour
-        line = axes.plot([right + 0.015, 1.03, 1.05], [height, place, place], transform=axes.transAxes)
-        line[0].set(color=colour, lw=0.6, alpha=0.7, clip_on=False)
-        line[0].set_gid(series_id(curve.label, f"leader{number}"))
-        text = axes.text(1.065, place, shortened(curve.label), transform=axes.transAxes)
-        text.set(color=colour, va="center", fontsize=8.5, gid=series_id(curve.label, f"label{number}"))
+        line = Line2D([right + 0.015, 1.03, 1.05], [height, place, place], transform=axes.transAxes)
+        line.set(
+            color=colour, lw=0.6, alpha=0.7, clip_on=False, gid=series_id(curve.label, f"leader{number}")
+        )
+        axes.add_artist(line)  # which, unlike plot, looks at no data
+        name = shortened(curve.label)
+        text = axes.text(1.065, place, name, transform=axes.transAxes)
+        points = 8 if len(name) <= LONG_LABEL else 7
+        text.set(color=colour, va="center", fontsize=points, gid=series_id(curve.label, f"label{number}"))
 
 
-def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Rising places, moved as little as needed to stand ``gap`` apart (pooling of adjacent violators)."""
+def spread(
+    places: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf
+) -> list[float]:
+    """Rising places, moved as little as needed to stand ``gap`` apart (pooling of adjacent violators).
+
+    From ``low`` to ``high``; where that is too short for all, they go on beyond ``high``.
+    """
     pools: list[list[float]] = []
     for index, place in enumerate(places):
         pools.append([place - index * gap])
         while len(pools) > 1 and _mean(pools[-2]) > _mean(pools[-1]):
             last = pools.pop()
             pools[-1] += last
-    flat = [_mean(pool) for pool in pools for _ in pool]
+    top = high - (len(places) - 1) * gap
+    flat = [max(low, min(top, _mean(pool))) for pool in pools for _ in pool]
     return [place + index * gap for index, place in enumerate(flat)]
 
 

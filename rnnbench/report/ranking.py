@@ -73,9 +73,9 @@ class Ranking:
 
     @property
     def screening(self) -> bool:
-        """Whether no time of the group has an interval, so that its ranks are an order and no more."""
+        """Whether there are times and none has an interval, so that ranks are an order and no more."""
         times = [row.times[self.phase] for row in self.ranked if self.phase in row.times]
-        return all(time.screening for time in times)
+        return bool(times) and all(time.screening for time in times)
 
 
 def rank_groups(results: RunResults) -> tuple[Ranking, ...]:

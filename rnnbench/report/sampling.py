@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from rnnbench.report.panels import (
     COLOURS,
@@ -48,18 +49,22 @@ def draw_rounds(name: str, title: str, alt: str, lines: Sequence[Line], y: Axis)
             bar.set_facecolor(MUTED)
         strip.set_ylim(axes.get_ylim())
         _bare(strip)
-        if len(lines) <= FEW:
-            axes.legend(fontsize=7, frameon=False, loc="best", handlelength=2.2)
+        if 1 < len(lines) <= FEW:
+            # beside the name of the axis, where no line runs
+            figure.legend(
+                loc="upper right", bbox_to_anchor=(0.985, 0.93), ncols=len(lines), fontsize=7, frameon=False,
+                handlelength=2.2, columnspacing=1.0, borderpad=0, handletextpad=0.4,
+            )  # fmt: skip
         return rendered(figure, name, title, alt)
 
 
 def draw_histogram(
-    name: str, title: str, alt: str, values: Sequence[float], width: float, bins: int, x: Axis
+    name: str, title: str, alt: str, values: NDArray[np.float64], width: float, bins: int, x: Axis
 ) -> Panel:
     """Values between ± ``width``."""
     with drawing():
         figure, axes = canvas(title, left=0.06, width=0.88)
-        axes.hist(np.asarray(values), bins=bins, range=(-width, width), color=COLOURS[0])
+        axes.hist(values, bins=bins, range=(-width, width), color=COLOURS[0])
         scale(axes, x, None)
         axes.yaxis.set_major_locator(NullLocator())
         return rendered(figure, name, title, alt)
@@ -97,6 +102,7 @@ def draw_series(
             above = [high - value for value, high in zip(curve.y, curve.high, strict=True)]
             axes.errorbar(curve.x, curve.y, yerr=[below, above], color=curve.style.colour, fmt="none", lw=1)
         axes.plot(curve.x, curve.y, color=curve.style.colour, marker=curve.style.marker, ms=4, lw=1)
+        axes.margins(y=0.18)  # room for the words of the changes
         scale(axes, x, y)
         for at, word in changes:
             axes.axvline(at - 0.5, color=MUTED, lw=1, ls=(0, (4, 3)))

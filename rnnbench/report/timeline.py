@@ -15,7 +15,7 @@ from rnnbench.report.panels import Axis, Curve, styles
 from rnnbench.report.ranking import rank_groups
 from rnnbench.report.sampling import draw_series
 from rnnbench.report.splitting import Figure, Panels, short_time
-from rnnbench.report.words import digits, seconds
+from rnnbench.report.words import PHASES, digits, moment, seconds
 from rnnbench.results.reading import RunResults
 
 
@@ -35,7 +35,7 @@ def other_runs(runs: Sequence[RunResults]) -> list[Other]:
         Other(
             safe(each.run.name, 120),
             safe(each.run.suite, 120),
-            safe(each.run.started, 40),
+            moment(each.run.started),
             lead(each, rank_groups(each)),
         )
         for each in sorted(runs, key=lambda each: (each.run.started, each.run.name), reverse=True)
@@ -66,8 +66,11 @@ def history_figure(runs: Sequence[RunResults], most: int | None = None) -> Figur
         )
         curve = Curve("", styles(["line"])["line"], x, y, low, high)
         shown = short_time if line.what in TIMED else digits
-        axis = Axis(f"{line.what}, by run", show=shown)
-        title = f"{key}: {line.what}"
+        what = PHASES.get(line.what, safe(line.what, 60))  # type: ignore[call-overload]
+        case = line.case
+        named = (case.cell, f"T {case.length}", case.backend, case.implementation)
+        title = safe(" ".join(map(str, named)), 60)
+        axis = Axis(f"{what}, {safe(case.task, 40)}", show=shown)
         panels.add(draw_series, f"history-{number}", title, alt, curve, changes, Axis("run"), axis)
     caption = (
         "Runs from the oldest to the newest, on one machine with one set of versions; strokes are 99 % "

@@ -19,6 +19,8 @@ from rnnbench.stats import Samples, estimate, noise
 FACTS = ("device", "dtype", "threads", "pinned", "python")
 PASSING = ("load", "steal")
 """Facts of a machine that change by the hour."""
+MOST_LINES = 300
+"""Of a suite, on the page; its file may be longer."""
 
 
 def evidence(results: RunResults) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def evidence(results: RunResults) -> dict[str, Any]:
     names = labels([record.case for record in results.records])
     return {
         "command": safe(shlex.join(results.run.command), 10_000),
+        "suite_text": _lines(results.run.suite_text),
         "troubled": _troubled(results.records, names),
         "findings": _findings(results, names),
         "parity": _parity(results.records, names),
@@ -99,7 +102,7 @@ def _side_by_side(run: Run) -> dict[str, Any]:
     for column, facts in run.environments.items():
         own = {name: facts[name] for name in FACTS if name in facts}
         for name, value in (own | dict(facts.get("settings", {}))).items():
-            said.setdefault(safe(name, 80), {})[column] = safe(value, 200)
+            said.setdefault(safe(name, 80), {})[column] = safe(value, 200) or "empty"
     return {
         "columns": [safe(column, 60) for column in columns],
         "rows": [(name, [of.get(column, MISSING) for column in columns]) for name, of in said.items()],
@@ -161,6 +164,14 @@ def _paths(records: Sequence[Record], names: Mapping[str, str]) -> list[tuple[st
     """(implementation, cell, kernel path really taken)."""
     found = {(names[r.case.key], safe(r.case.cell, 60), safe(r.path, 200)) for r in records if r.path}
     return sorted(found)
+
+
+def _lines(text: str) -> list[str]:
+    """The first lines of a text, each fit to be shown."""
+    lines = [safe(line, 500) for line in text.splitlines()]
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES:] = [f"# and {len(lines) - MOST_LINES} more lines, in run.json"]
+    return lines
 
 
 def _pairs(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

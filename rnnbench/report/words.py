@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
 
 from rnnbench.escaping import safe
 from rnnbench.records import TIMED, Case, Measure
@@ -91,6 +93,15 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
+def moment(text: str) -> str:
+    """A time of a run to the minute, in UTC where its zone is known; what is no time stands as it is."""
+    try:
+        at = datetime.fromisoformat(text)
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at.tzinfo else f"{at:%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError):
+        return safe(text, 40)
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """1 case, 2 cases."""
     return f"{number} {one if number == 1 else many or one + 's'}"
@@ -99,6 +110,25 @@ def counted(number: int, one: str, many: str = "") -> str:
 def lengths(values: Iterable[int]) -> str:
     """T 20, 50 and 100."""
     return f"T {listed([str(value) for value in sorted(set(values))])}"
+
+
+def spans(values: Sequence[int], all_values: Sequence[int]) -> str:
+    """20 to 200 steps: no length that was measured lies between those named and is not meant.
+
+    >>> spans([20, 50, 100, 500], [20, 50, 100, 200, 500])
+    '20 to 100 and 500 steps'
+    """
+    order = sorted(set(all_values))
+    wanted = set(values)
+    parts = []
+    for inside, run in groupby(order, key=lambda value: value in wanted):
+        if inside:
+            found = list(run)
+            if len(found) > 2:
+                parts.append(f"{found[0]} to {found[-1]}")
+            else:
+                parts += [str(value) for value in found]
+    return f"{listed(parts)} steps"
 
 
 def labels(cases: Sequence[Case]) -> dict[str, str]:

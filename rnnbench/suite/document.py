@@ -54,10 +54,14 @@ _WORDS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """``value`` is the root mapping; ``places`` says for every value in it where it was given."""
+    """``value`` is the root mapping; ``places`` says for every value in it where it was given.
+
+    ``text`` is what was read; options of the command line change values, not the text.
+    """
 
     value: dict[str, Any]
     places: Mapping[KeyPath, str]
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ def parse_document(text: str, name: str) -> Document:
         raise RequestError(
             f"holds a {kind_of(root.value)}; a suite is a mapping with axes", where=f"{name}:{root.line}"
         )
-    return Document(root.value, {path: f"{name}:{line}" for path, line in _lines(root, (), root.line)})
+    places = {path: f"{name}:{line}" for path, line in _lines(root, (), root.line)}
+    return Document(root.value, places, text)
 
 
 def _read_text(file: Path) -> str:

@@ -51,7 +51,7 @@ def override(suite: Suite, overrides: Overrides) -> Suite:
             raise RequestError(message, where=request.option)
         seen.add(request.path)
         _put(value, places, request)
-    changed = build_suite(Document(value, places), name=suite.name, folder=suite.folder)
+    changed = build_suite(Document(value, places, suite.document.text), name=suite.name, folder=suite.folder)
     axes = {path[1] for path in seen if path[0] == "axes"}
     given = {axis: values for axis, values in changed.axes.values.items() if axis in axes}
     return replace(changed, include=tuple(_narrow(changed.include, given)))

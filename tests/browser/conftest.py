@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import synthetic
 from browsed import RESULTS, Open
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from rnnbench.report.figures import figures
+from rnnbench.compare import compare_axis
+from rnnbench.report.figures import Subject, figures
+from rnnbench.report.forest import forest_figure
 from rnnbench.report.page import render
+from rnnbench.report.timeline import history_figure
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -33,8 +37,19 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with every status but ``ok`` once, findings, scores and figures."""
+    """A run with a mismatch, findings, scores and all figures."""
     return _written(tmp_path_factory, render(RESULTS, figures(RESULTS)))
+
+
+@pytest.fixture(scope="session")
+def full_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every status and finding, a comparison before them, another run after them; two figures."""
+    live = synthetic.timed({"torch": 1e-5, "jax": 2e-5, "tensorflow": 0.5e-5, "numpy": 1.0002e-5})
+    comparison = compare_axis(live, "backend", "torch")
+    later = replace(live, run=synthetic.run("later", started="2026-04-01T09:00:00+00:00"))
+    subject = Subject(synthetic.everything(), comparison, (live, later))
+    drawn = (forest_figure(comparison), history_figure((live, later)))
+    return _written(tmp_path_factory, render(subject, drawn))
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+import synthetic
 from axe_playwright_python.sync_playwright import Axe
 from browsed import Open
+
+from rnnbench.compare import compare_axis
 
 pytestmark = pytest.mark.browser
 
@@ -47,13 +50,67 @@ def test_the_policy_holds_against_what_comes_after(opened: Open, report: Path, s
     said.clear()
 
 
+def test_the_first_screen_says_what_to_use_how_sure_that_is_and_how_to_repeat_it(
+    opened: Open, report: Path
+) -> None:
+    page = opened(report)  # 1280 × 900
+    for part, words in (
+        ("ul.lead", "the fastest correct lstm is torch native: at least"),
+        (".sure", "fresh processes, in turns with the others; bounds hold at 99 %"),
+        (".repeat", "rnnbench run suites/long_deps.yaml --set defaults.hidden=64"),
+    ):
+        found = page.locator(f"#answer {part}")
+        assert words in found.inner_text()
+        box = found.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 900
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(opened: Open, report: Path, scheme: str) -> None:
-    page = opened(report, color_scheme=scheme, reduced_motion="reduce")
+@pytest.mark.parametrize("name", ["report", "full_report"])
+def test_axe_finds_nothing(opened: Open, scheme: str, name: str, request: pytest.FixtureRequest) -> None:
+    page = opened(request.getfixturevalue(name), color_scheme=scheme, reduced_motion="reduce")
     page.locator("#ranked .raw > summary").first.click()
     page.locator(".axis > summary").first.click()
     found = Axe().run(page, context=DRAWN).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+
+
+def test_every_status_and_finding_can_be_seen_with_its_reason(opened: Open, full_report: Path) -> None:
+    page = opened(full_report, width=360)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    for status, reason in synthetic.REASONS.items():
+        if status != "ok":
+            row = page.locator("#troubled tr").filter(has_text=status.replace("_", " ")).first
+            row.scroll_into_view_if_needed()
+            assert reason in row.inner_text()
+    for word in synthetic.FINDINGS:
+        assert page.locator("#findings tr").filter(has_text=f"why it is {word}").first.is_visible()
+    assert "REGRESSION" in page.locator("#comparison").inner_text()
+    assert page.locator("#others h3").count() == 2
+
+
+def test_in_print_stands_what_is_read_and_nothing_to_click(opened: Open, report: Path) -> None:
+    page = opened(report, color_scheme="dark")
+    page.emulate_media(media="print")
+    for gone in ("#controls", "#answer nav", "#theme"):
+        assert not page.locator(gone).is_visible()
+    for there in ("#ranked", "figure svg", "#trust"):
+        assert page.locator(there).first.is_visible()
+
+
+def test_in_a_notebook_the_page_works_in_its_frame(opened: Open, tmp_path: Path) -> None:
+    from rnnbench.notebook import Compared
+
+    live = synthetic.timed({"torch": 1e-5, "jax": 2e-5})
+    shown = Compared(compare_axis(live, "backend", "torch"), live)._repr_html_()
+    (tmp_path / "notebook.html").write_text(f"<!DOCTYPE html><title>a notebook</title>{shown}", "utf-8")
+    page = opened(tmp_path / "notebook.html")
+    frame = page.frame_locator("iframe")
+    head = frame.locator("#ranked").get_by_role("columnheader", name="time")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert frame.locator("figure svg").count() > 3
 
 
 def test_axe_would_find_something(opened: Open, report: Path) -> None:

@@ -133,8 +133,8 @@
     }
 
     function layGroup([title, note]) {
-      const inside = note ? [`${title} `, make("span", {}, note)] : [title];
-      return make("tr", { class: "group" }, make("th", { colspan: columns.length, scope: "rowgroup" }, ...inside));
+      const inside = make("div", {}, ...(note ? [`${title} `, make("span", {}, note)] : [title]));
+      return make("tr", { class: "group" }, make("th", { colspan: columns.length, scope: "rowgroup" }, inside));
     }
 
     function show() {

@@ -126,7 +126,7 @@ def ratio(ours: Samples, theirs: Samples, confidence: float = CONFIDENCE) -> Int
     logs = []
     for process in sorted(ours.keys() & theirs.keys()):
         a, b = ours[process], theirs[process]
-        paired = [math.log(a[number] / b[number]) for number in a.keys() & b.keys()]
+        paired = [math.log(a[number] / b[number]) for number in a if number in b]
         if paired:
             logs.append(median(paired))
     return _geometric(logs, confidence) if logs else None
@@ -182,14 +182,15 @@ def ranks(samples: Mapping[Name, Samples], confidence: float = CONFIDENCE) -> di
     """
     times = {name: estimate(each, confidence) for name, each in samples.items()}
     screening = all(time.screening for time in times.values())
-
-    def is_slower(ours: Name, theirs: Name) -> bool:
-        if screening:
-            return times[ours].value > times[theirs].value
+    found = dict.fromkeys(samples, 1)
+    for ours, theirs in combinations(samples, 2):
         between = ratio(samples[ours], samples[theirs], confidence)
-        return between is not None and between.above_one
-
-    found = {name: 1 + sum(is_slower(name, other) for other in samples if other != name) for name in samples}
+        if screening:
+            found[ours] += times[ours].value > times[theirs].value
+            found[theirs] += times[theirs].value > times[ours].value
+        elif between is not None:
+            found[ours] += between.above_one
+            found[theirs] += between.inverse.above_one
     return dict(sorted(found.items(), key=lambda item: (item[1] > 1, times[item[0]].value)))
 
 

@@ -12,7 +12,7 @@ from rnnbench.report.flows import flow_figure
 from rnnbench.report.forest import forest_figure
 from rnnbench.report.lengthwise import memory_against_length, time_against_length
 from rnnbench.report.matrix import Field, matrix
-from rnnbench.report.overhead import overheads
+from rnnbench.report.overhead import Overhead, overheads
 from rnnbench.report.panels import styles
 from rnnbench.report.ranking import Ranking, rank_groups
 from rnnbench.report.rawblocks import flagged_blocks, other_blocks
@@ -46,6 +46,11 @@ class Subject:
         """The ranking of the run; of ten thousand records it takes seconds."""
         return rank_groups(self.results)
 
+    @cached_property
+    def overheads(self) -> tuple[Overhead, ...]:
+        """What a call costs and what a time step adds, of all that was timed at several lengths."""
+        return overheads(self.results, self.groups)
+
     @property
     def stem(self) -> str:
         """The name of its files, but for the ending."""
@@ -59,23 +64,20 @@ def figures_of(subject: Subject, most: int | None = None) -> tuple[Figure, ...]:
         beside.append(forest_figure(subject.comparison, most))
     if subject.others:
         beside.append(history_figure((subject.results, *subject.others), most))
-    return (*(figure for figure in beside if figure.panels), *figures(subject.results, most, subject.groups))
+    return (*(figure for figure in beside if figure.panels), *figures(subject, most))
 
 
-def figures(
-    results: RunResults, most: int | None = None, groups: Sequence[Ranking] | None = None
-) -> tuple[Figure, ...]:
-    """Every figure for which the run has numbers, in the order of the page; ``most`` panels of each.
-
-    ``groups``: the run's ranking, where it is known.
-    """
-    groups = rank_groups(results) if groups is None else groups
+def figures(subject: Subject | RunResults, most: int | None = None) -> tuple[Figure, ...]:
+    """Every figure for which the run has numbers, in the order of the page; ``most`` panels of each."""
+    if isinstance(subject, RunResults):
+        subject = Subject(subject)
+    results, groups = subject.results, subject.groups
     rows = {row.label: row.record.case.backend for group in groups for row in group.rows}
     names = sorted(rows)
     cases = styles(names, [rows[name] for name in names])
     cells = styles(sorted({network(group) for group in groups}))
     drawn = (
-        time_against_length(groups, cases, overheads(results, groups), most),
+        time_against_length(groups, cases, subject.overheads, most),
         memory_against_length(groups, cases, most),
         score_against_length(groups, cells, most),
         speed_against_score(groups, cells, most),

@@ -23,7 +23,7 @@ from rnnbench.report.forest import describe_comparison
 from rnnbench.report.inlining import Looks, inline
 from rnnbench.report.leading import lead
 from rnnbench.report.matrix import matrix
-from rnnbench.report.overhead import Overhead, overheads
+from rnnbench.report.overhead import Overhead
 from rnnbench.report.published import shapes_beside
 from rnnbench.report.ranking import Ranking, describe, varying_fields
 from rnnbench.report.rows import SHORT, tabulate_ranking
@@ -102,7 +102,7 @@ def render(subject: Subject | RunResults, drawn: Sequence[Figure]) -> str:
         table=tabulate_ranking(results, groups, [network(group) for group in groups]),
         figures=shown,
         flows=flow_rows(results),
-        overheads=[_overhead(line) for line in overheads(results, groups)],
+        overheads=[_overhead(line) for line in subject.overheads],
         published=shapes_beside(results),
         matrix=matrix(groups),
         **evidence(results),

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rnnbench.escaping import safe
 from rnnbench.records import TIMED, Measure, Record
 from rnnbench.report.panels import Axis, styles
@@ -54,26 +57,25 @@ def flagged_blocks(results: RunResults, most: int | None = None) -> Figure:
 
 def other_blocks(results: RunResults) -> Figure:
     """A histogram for each phase: all blocks of the other cases ÷ the median of their process."""
-    shares: dict[Measure, list[float]] = {}
+    several: dict[Measure, list[list[float]]] = {}
     cases: dict[Measure, int] = {}
     for record, phase, samples in _timed(results):
         if is_doubted(record, phase):
             continue
         cases[phase] = cases.get(phase, 0) + 1
-        for rounds in samples.values():
-            if len(rounds) > 1:
-                centre = median(rounds.values())
-                shares.setdefault(phase, []).extend(value / centre - 1 for value in rounds.values())
+        rounds = [[*each.values()] for each in samples.values() if len(each) > 1]
+        if rounds:
+            several.setdefault(phase, []).extend(rounds)
     panels = Panels()
-    for phase, found in shares.items():
-        kept = [min(WIDE, max(-WIDE, value)) for value in found]
-        within = sum(abs(value) <= 0.05 for value in found) / len(found)
-        beyond = sum(abs(value) > WIDE for value in found)
+    for phase, processes in several.items():
+        found = _shares(processes)
+        within, beyond = np.mean(abs(found) <= 0.05), np.sum(abs(found) > WIDE)
         alt = (
             f"Histogram of {counted(len(found), 'block')} ({PHASES[phase]}, {counted(cases[phase], 'case')}) "
             f"÷ the median of their process: {within:.0%} lie within 5 %, {beyond} beyond {WIDE:.0%}."
         )
         x = Axis("block ÷ its process's median", show=lambda value: f"{value:+.0%}")
+        kept = np.clip(found, -WIDE, WIDE)
         panels.add(draw_histogram, f"spread-{panels.asked}", PHASES[phase], alt, kept, WIDE, BINS, x)
     caption = (
         "How far blocks lie from the median of their process: narrow is a quiet machine. What lies farther "
@@ -97,6 +99,15 @@ def _timed(results: RunResults) -> list[tuple[Record, Measure, Samples]]:
         for phase in TIMED
         if any(timings.get((record.case.key, phase), {}).values())
     ]
+
+
+def _shares(processes: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Each block ÷ the median of its process, minus 1; processes of equally many blocks stand together."""
+    by_length: dict[int, list[Sequence[float]]] = {}
+    for values in processes:
+        by_length.setdefault(len(values), []).append(values)
+    tables = [np.array(alike) for alike in by_length.values()]
+    return np.concatenate([(each / np.median(each, axis=1, keepdims=True) - 1).ravel() for each in tables])
 
 
 def _process(number: int) -> str:

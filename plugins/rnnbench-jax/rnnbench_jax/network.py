@@ -9,15 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from rnnbench.cells.composing import running_of
-from rnnbench.cells.decoding import target_of
-from rnnbench.cells.network import Stack, network_loss, network_outputs, stack_layers
+from rnnbench.cells.network import Stack, stack_layers
 from rnnbench.cells.ops import Array
-from rnnbench.cells.penalty import l2_penalty
+from rnnbench.cells.placing import DeviceBatch, batch_loss, batch_outputs, place
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.reference import time_major
 from rnnbench.training import start_slots, update
 from rnnbench_jax.clocks import COMPILING, TRACING
 from rnnbench_jax.ops import JaxOps
@@ -50,30 +47,24 @@ class JaxNetwork:
         start = {name: np.asarray(value, dtype) for name, value in parameters.items()}
         # on the host, where zeros need no compilation
         slots = start_slots(NumpyOps(), training, start)
-        self._trained = jax.tree.map(self._place_own, (start, slots, np.zeros((), dtype)))
-        outputs = partial(_outputs, cell, spec, stack)
+        self._trained = jax.tree.map(self._place, (start, slots, np.zeros((), dtype)))
 
-        def forward(parameters: Any, data: Any) -> tuple[Array, Any]:
-            y, final = outputs(parameters, data)
+        def forward(parameters: Any, batch: Any) -> tuple[Array, Any]:
+            y, final = batch_outputs(OPS, cell, spec, parameters, batch, stack)
             return (OPS.swap(y, 0, 1) if spec.readout == "each" else y), final
 
-        def loss(parameters: Any, data: Any, dropout: Any) -> tuple[Array, dict[str, Array]]:
-            y, final = outputs(parameters, data, dropout, training=True)
-            lengths = data["lengths"] if data["target_lengths"] is None else data["target_lengths"]
-            loss = network_loss(OPS, spec, y, data["targets"], lengths)
-            if training.l2:
-                loss = loss + l2_penalty(OPS, training, parameters, cell)
-            return loss, running_of(final)
+        def loss(parameters: Any, batch: Any) -> tuple[Array, dict[str, Array]]:
+            return batch_loss(OPS, cell, spec, training, parameters, batch, stack)
 
         differentiate = jax.value_and_grad(loss, has_aux=True)
 
-        def gradients(parameters: Any, data: Any, dropout: Any) -> tuple[Array, Any]:
-            (value, _), found = differentiate(parameters, data, dropout)
+        def gradients(parameters: Any, batch: Any) -> tuple[Array, Any]:
+            (value, _), found = differentiate(parameters, batch)
             return value, found
 
-        def step(trained: Any, data: Any, dropout: Any) -> tuple[Any, Array]:
+        def step(trained: Any, batch: Any) -> tuple[Any, Array]:
             parameters, slots, count = trained
-            (before, running), found = differentiate(parameters, data, dropout)
+            (before, running), found = differentiate(parameters, batch)
             count = count + 1.0
             updated, slots = update(OPS, training, parameters, found, slots, count)
             return (updated | running, slots, count), before
@@ -84,33 +75,13 @@ class JaxNetwork:
         self._one_step: Any = jax.jit(partial(network_step, OPS, cell, spec))
         self._last: tuple[Any, tuple[Any, ...]] | None = None
 
-    def put(self, batch: Batch) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def put(self, batch: Batch) -> tuple[DeviceBatch, DeviceBatch]:
         """Time-major copies on the device; numbers in the network's dtype, tokens and classes as int32.
 
-        Dropout stands apart: ``forward``, which has none, must not be traced again for it.
+        Once without and once with dropout, for which ``forward``, which has none, must not be traced again.
         """
-        data = time_major(self._spec, batch)
-        tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
-        state, dropout = (
-            None
-            if given is None
-            else {name: self._place(value, self._dtype) for name, value in given.items()}
-            for given in (data.state, data.dropout)
-        )
-        placed = {
-            "inputs": self._place(data.inputs, "int32" if tokens else self._dtype),
-            "targets": self._place(data.targets, "int32" if classes else self._dtype),
-            "state": state,
-            **{
-                name: None if whole is None else self._place(whole, "int32")
-                for name, whole in (
-                    ("lengths", data.lengths),
-                    ("target_lengths", data.target_lengths),
-                    ("decoder_inputs", data.decoder_inputs),
-                )
-            },
-        }
-        return placed, dropout
+        data = place(self._spec, batch, self._place)
+        return data._replace(dropout=None), data
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
@@ -120,14 +91,14 @@ class JaxNetwork:
 
     def gradients(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
-        self._last = self._gradients, (self._trained[0], *batch)
-        gradients: tuple[Any, Any] = self._gradients(self._trained[0], *batch)
+        self._last = self._gradients, (self._trained[0], batch[1])
+        gradients: tuple[Any, Any] = self._gradients(self._trained[0], batch[1])
         return gradients
 
     def train_step(self, batch: Any) -> Any:
         """See Network. The old parameters' memory is given to the new ones."""
-        self._last = self._step, (self._trained, *batch)
-        self._trained, loss = self._step(self._trained, *batch)
+        self._last = self._step, (self._trained, batch[1])
+        self._trained, loss = self._step(self._trained, batch[1])
         return loss
 
     @property
@@ -138,9 +109,8 @@ class JaxNetwork:
     def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
         """See Network."""
         inputs, state = split_steps(self._cell, self._spec, batch)
-        dtype = "int32" if self._spec.vocab is not None else self._dtype
-        xs = [self._place(x, dtype) for x in inputs]
-        return xs, {name: self._place(value, self._dtype) for name, value in state.items()}
+        xs = [self._place(x, integers=self._spec.vocab is not None) for x in inputs]
+        return xs, {name: self._place(value) for name, value in state.items()}
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """See Network."""
@@ -178,12 +148,10 @@ class JaxNetwork:
             return None
         return planned_bytes(*self._last)
 
-    def _place_own(self, value: np.ndarray) -> Any:
-        return self._place(value, self._dtype)
-
-    def _place(self, value: np.ndarray, dtype: str) -> Any:
+    def _place(self, value: np.ndarray, integers: bool = False) -> Any:
         # a copy of our own: on the CPU JAX may otherwise keep reading the caller's memory
-        return jax.device_put(np.array(value, dtype=dtype, order="C"), self._device)
+        host = np.array(value, dtype="int32" if integers else self._dtype, order="C")
+        return jax.device_put(host, self._device)
 
 
 def planned_bytes(jitted: Any, arguments: tuple[Any, ...]) -> int:
@@ -193,28 +161,3 @@ def planned_bytes(jitted: Any, arguments: tuple[Any, ...]) -> int:
     plan = jitted.lower(*shapes).compile().memory_analysis()
     parts = (plan.argument_size_in_bytes, plan.output_size_in_bytes, plan.temp_size_in_bytes)
     return int(sum(parts) - plan.alias_size_in_bytes)
-
-
-def _outputs(
-    cell: Cell,
-    spec: NetworkSpec,
-    stack: Stack,
-    parameters: Any,
-    data: Any,
-    dropout: Any = None,
-    *,
-    training: bool = False,
-) -> tuple[Array, dict[str, Array]]:
-    return network_outputs(
-        OPS,
-        cell,
-        spec,
-        parameters,
-        data["inputs"],
-        data["lengths"],
-        data["state"],
-        stack=stack,
-        dropout=dropout,
-        target=target_of(data["targets"], data["target_lengths"], data["decoder_inputs"]),
-        training=training,
-    )

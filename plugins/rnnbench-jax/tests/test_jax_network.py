@@ -57,7 +57,7 @@ def test_float32_stays_float32_where_x64_is_on(sessions, cells):
         parameters = probe_parameters(cells["gru"], spec)
         network = sessions["float32"].build(spec, parameters, training, implementation)
         data = network.put(probe_batch(cells["gru"], spec, 6, 4))
-        calls = ((network._forward, network._trained[0], *data[:1]), (network._step, network._trained, *data))
+        calls = ((network._forward, network._trained[0], data[0]), (network._step, network._trained, data[1]))
         for jitted, *given in calls:
             # Python numbers are weakly typed scalars of float64; an array would be an upcast
             assert "xf64>" not in jitted.lower(*given).as_text(), implementation

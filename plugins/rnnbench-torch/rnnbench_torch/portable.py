@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rnnbench.cells.composing import running_of
-from rnnbench.cells.decoding import target_of
-from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, stack_layers, unroll
-from rnnbench.cells.penalty import l2_penalty
+from rnnbench.cells.network import parameter_shapes, stack_layers, unroll
+from rnnbench.cells.placing import DeviceBatch, batch_loss, batch_outputs, place
 from rnnbench.cells.scanning import scan_layer
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, SequenceCell, TrainingSpec
 from rnnbench_torch.compiled import STEPS, Compiler, compiled_layer
-from rnnbench_torch.network import place_dropout, tensor
+from rnnbench_torch.network import tensor
 from rnnbench_torch.ops import TorchOps
 from rnnbench_torch.scan import scan_path
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Data:
-    """inputs (T,B,I) or (T,B); targets with time first for readout "each"; lengths (B,); dropout (T,B,F)."""
-
-    inputs: Tensor
-    targets: Tensor
-    lengths: Tensor | None
-    state: Mapping[str, Tensor] | None
-    dropout: Mapping[str, Tensor] | None
-    target_lengths: Tensor | None
-    decoder_inputs: Tensor | None
 
 
 class PortableModel:
@@ -56,10 +41,8 @@ class PortableModel:
     ) -> None:
         self._compiler = compiler
         self._scan = scan
-        if scan:
-            self._layer = scan_layer
-        else:
-            self._layer = unroll if compiler is None else compiled_layer(compiler)
+        steps = unroll if compiler is None else compiled_layer(compiler)
+        self._stack = partial(stack_layers, layer=scan_layer if scan else steps)
         self._network_step = network_step if compiler is None else compiler.compile(network_step)
         self._ops = TorchOps()
         self._cell = cell
@@ -96,28 +79,13 @@ class PortableModel:
         """The canonical parameters, in canonical order."""
         return list(self._parameters.values())
 
-    def put(self, batch: Batch) -> Data:
+    def put(self, batch: Batch) -> DeviceBatch:
         """See Model."""
-        spec = self._spec
-        inputs = torch.int64 if spec.vocab is not None else self._dtype
-        targets = torch.int64 if spec.loss == "cross_entropy" else self._dtype
-        lengths, state, fed = batch.lengths, batch.state, batch.decoder_inputs
-        answers = batch.target_lengths
-        return Data(
-            inputs=tensor(batch.inputs, inputs, self._device, swap=True),
-            targets=tensor(batch.targets, targets, self._device, swap=spec.readout == "each"),
-            lengths=None if lengths is None else tensor(lengths, torch.int64, self._device),
-            state=None
-            if state is None
-            else {name: tensor(value, self._dtype, self._device) for name, value in state.items()},
-            dropout=place_dropout(batch, self._dtype, self._device),
-            target_lengths=None if answers is None else tensor(answers, torch.int64, self._device),
-            decoder_inputs=None if fed is None else tensor(fed, torch.int64, self._device, swap=True),
-        )
+        return place(self._spec, batch, self._place)
 
-    def outputs(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
+    def outputs(self, data: DeviceBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
-        y, final = self._run(data)
+        y, final = batch_outputs(self._ops, self._cell, self._spec, self._parameters, data, self._stack)
         return (y.transpose(0, 1) if self._spec.readout == "each" else y), final
 
     @property
@@ -128,9 +96,8 @@ class PortableModel:
     def put_steps(self, batch: Batch) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
         """See Network."""
         inputs, state = split_steps(self._cell, self._spec, batch)
-        dtype = torch.int64 if self._spec.vocab is not None else self._dtype
-        xs = tensor(inputs, dtype, self._device).unbind(0)
-        return xs, {name: tensor(value, self._dtype, self._device) for name, value in state.items()}
+        xs = self._place(inputs, integers=self._spec.vocab is not None).unbind(0)
+        return xs, {name: self._place(value) for name, value in state.items()}
 
     def step(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
@@ -139,14 +106,11 @@ class PortableModel:
         )
         return after
 
-    def loss(self, data: Data) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, data: DeviceBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """See Model."""
-        y, final = self._run(data, training=True)
-        lengths = data.lengths if data.target_lengths is None else data.target_lengths
-        loss: Tensor = network_loss(self._ops, self._spec, y, data.targets, lengths)
-        if self._training.l2:
-            loss = loss + l2_penalty(self._ops, self._training, self._parameters, self._cell)
-        return loss, running_of(final)
+        return batch_loss(
+            self._ops, self._cell, self._spec, self._training, self._parameters, data, self._stack
+        )
 
     def keep(self, running: Mapping[str, Tensor]) -> None:
         """See Model."""
@@ -160,17 +124,5 @@ class PortableModel:
         """See Model."""
         return dict(zip(self._parameters, values, strict=True))
 
-    def _run(self, data: Data, *, training: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
-        return network_outputs(
-            self._ops,
-            self._cell,
-            self._spec,
-            self._parameters,
-            data.inputs,
-            data.lengths,
-            data.state,
-            stack=partial(stack_layers, layer=self._layer),
-            dropout=data.dropout if training else None,
-            target=target_of(data.targets, data.target_lengths, data.decoder_inputs),
-            training=training,
-        )
+    def _place(self, values: np.ndarray, integers: bool = False) -> Tensor:
+        return tensor(values, torch.int64 if integers else self._dtype, self._device)

@@ -19,6 +19,7 @@ from rnnbench.cells.composing import running_of
 from rnnbench.cells.decoding import target_of
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import network_loss, network_outputs, parameter_shapes, state_shapes
+from rnnbench.cells.normalising import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 from rnnbench.cells.penalty import l2_penalty
 from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, SequenceCell, TrainingSpec
@@ -35,6 +36,7 @@ class Answers:
 
     ``trained`` holds the parameters after three SGD steps on the batch, ``trained_outputs`` what they say:
     asked for where running statistics, which the loss does not see, take part in it; else None.
+    ``magnified``: see ``compare_answers``; only of the reference.
     """
 
     outputs: np.ndarray
@@ -43,6 +45,7 @@ class Answers:
     gradients: Mapping[str, np.ndarray]
     trained: Mapping[str, np.ndarray]
     trained_outputs: np.ndarray | None = None
+    magnified: float = 1.0
 
 
 def probe_parameters(cell: Cell, spec: NetworkSpec, seed: int = 0) -> dict[str, np.ndarray]:
@@ -151,6 +154,7 @@ def reference_answers(
     start = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     outputs, state = outputs_of(start)
     loss, gradients = value_and_grad(loss_of)(start)
+    magnified = _magnification(start, running)
     trained = start
     step = gradients
     for number in range(steps):
@@ -158,7 +162,18 @@ def reference_answers(
         if number < steps - 1:
             _, step = value_and_grad(loss_of)(trained)
     after = outputs_of(trained)[0] if steps and running else None
-    return Answers(outputs, state, float(loss), gradients, trained, after)
+    return Answers(outputs, state, float(loss), gradients, trained, after, magnified)
+
+
+def _magnification(before: Parameters, running: Parameters) -> float:
+    """The largest 1 / √(σ² + ε) of batch norms, from what a batch has made of their running statistics."""
+    batch = {
+        name: (value - BATCH_NORM_MOMENTUM * before[name]) / (1.0 - BATCH_NORM_MOMENTUM)
+        for name, value in running.items()
+        if name.endswith(".variance")
+    }
+    least = min((float(variance.min()) for variance in batch.values()), default=1.0)
+    return max(1.0, 1.0 / math.sqrt(max(least, 0.0) + BATCH_NORM_EPSILON))
 
 
 def reference_decoded(cell: Cell, spec: NetworkSpec, parameters: Parameters, batch: Batch) -> np.ndarray:
@@ -218,10 +233,16 @@ def compare_steps(
     return worst_error({"": wanted}, {"": got}, length, dtype)
 
 
-def compare_answers(spec: NetworkSpec, expected: Answers, given: Answers, batch: Batch, dtype: str) -> Parity:
+def compare_answers(
+    spec: NetworkSpec, expected: Answers, given: Answers, batch: Batch, dtype: str, *, magnified: float = 1.0
+) -> Parity:
     """Errors divided by their tolerance; a missing, mis-shaped or NaN answer counts as infinite.
 
     A reference that is not finite itself proves nothing: its quantity fails under a name that says so.
+
+    ``magnified``: that of ``expected``, where the batch is a task's. A batch norm divides what flows back
+    by σ, and then takes its mean away: of a feature that all sequences agree on, gradients of biases are sums
+    of large terms that cancel, whose rounding is that of the terms. Loss and gradients may err by so much.
     """
     length = _length_of(batch)
     outputs, given_outputs = _valid(spec, expected.outputs, given.outputs, batch)
@@ -239,7 +260,8 @@ def compare_answers(spec: NetworkSpec, expected: Answers, given: Answers, batch:
     worst: dict[str, float] = {}
     for quantity, (wanted, got) in pairs.items():
         if all(np.isfinite(value).all() for value in wanted.values()):
-            worst[quantity] = worst_error(wanted, got, length, dtype)
+            least = magnified if quantity in ("loss", "gradients") else 1.0
+            worst[quantity] = worst_error(wanted, got, length, dtype, least)
         else:
             worst[f"{quantity} of the reference, which overflowed,"] = float("inf")
     return Parity(dtype=dtype, worst=worst)
@@ -272,20 +294,27 @@ def _valid(
 
 
 def worst_error(
-    expected: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray], length: int, dtype: str
+    expected: Mapping[str, np.ndarray],
+    given: Mapping[str, np.ndarray],
+    length: int,
+    dtype: str,
+    least: float = 1.0,
 ) -> float:
-    """The largest error / tolerance of arrays by name; infinite where the names differ."""
+    """The largest error / tolerance of arrays by name; infinite where the names differ.
+
+    Errors are divided by ``least`` + max |expected| first.
+    """
     if set(expected) != set(given):
         return float("inf")
-    errors = [_error(value, given[name], length, dtype) for name, value in expected.items()]
+    errors = [_error(value, given[name], length, dtype, least) for name, value in expected.items()]
     return float(np.max(errors, initial=0.0))
 
 
-def _error(expected: np.ndarray, given: np.ndarray, length: int, dtype: str) -> float:
+def _error(expected: np.ndarray, given: np.ndarray, length: int, dtype: str, least: float) -> float:
     given = np.asarray(given, np.float64)
     if given.shape != expected.shape or not np.isfinite(given).all():
         return float("inf")
     if expected.size == 0:
         return 0.0
-    scale = 1.0 + float(np.abs(expected).max())
+    scale = least + float(np.abs(expected).max())
     return float(np.abs(given - expected).max()) / scale / tolerance(dtype, length)

@@ -17,11 +17,13 @@ from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Settings, TrainingSpec
 from rnnbench.errors import RequestError
 from rnnbench.gradient_flow import measure_flow
+from rnnbench.measuring.gate import Gate
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.planning.networks import count_parameters
+from rnnbench.planning.networks import count_parameters, network_spec
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
-from rnnbench.reference import probe_batch, probe_parameters, reference_answers
+from rnnbench.records import Case
+from rnnbench.reference import probe_batch, probe_parameters, reference_answers, tolerance
 from rnnbench.suite.loading import Match, parse_suite
 from rnnbench.testing import CELLS, optimizer_parity_of, parity_of, step_parity_of
 from rnnbench.training import initialise
@@ -225,6 +227,45 @@ def test_a_backend_passes_the_gate_and_one_that_mistakes_statistics_does_not(
         },
     )
     assert parity_of(session(), cell, spec, "portable", "float64").worst["parameters"] > 1
+
+
+class Rounding:
+    """A worker whose gradient of the first layer's bias is off by ``error``."""
+
+    def __init__(self, case: Case, error: float) -> None:
+        self.case, self.error = case, error
+
+    def ask(self, do: str, limit_s: float, **asked: Any) -> dict[str, Any]:
+        data, cell = discover().tasks[self.case.task].prepare(self.case.length), CELLS[self.case.cell]
+        spec = network_spec(self.case, data.shape)
+        start = initialise(cell, spec, self.case.init, self.case.forget_bias, 0)
+        found = reference_answers(cell, spec, start, data.batch(0, 0, self.case.batch), steps=0)
+        name = "layers.0.forward.b"
+        return {
+            "outputs": found.outputs,
+            "state": found.state,
+            "loss": found.loss,
+            "gradients": {**found.gradients, name: found.gradients[name] + self.error},
+        }
+
+
+def test_the_gate_knows_that_what_is_divided_by_a_small_deviation_is_rounded_by_more() -> None:
+    """Of a feature that all sequences nearly agree on, a bias' gradient is a sum of terms that cancel."""
+    plugins = discover()
+    case = Case("adding", 9, "elman", "numpy", "native", hidden=6, batch=4, norm="batch", init="glorot")
+    data, cell = plugins.tasks["adding"].prepare(9), CELLS["elman"]
+    spec, batch = network_spec(case, data.shape), data.batch(0, 0, 4)
+    start = initialise(cell, spec, "glorot", 1.0, 0)
+    found = reference_answers(cell, spec, start, batch, steps=0)
+    last = np.array([plain_elman(start, 0, x, np.zeros(6))[-1] for x in batch.inputs])
+    assert found.magnified == pytest.approx(1 / (last.var(0).min() + 1e-5) ** 0.5, rel=1e-9)
+    assert found.magnified > 4
+    least = tolerance("float32", 9)
+    for times, passes in ((0.5, True), (0.5 * found.magnified, True), (3 * found.magnified, False)):
+        worker: Any = Rounding(case, times * least)
+        assert Gate(plugins.cells).check(worker, "", case, spec, data, 1.0).passed == passes
+    plain = replace(spec, norm="none")
+    assert reference_answers(cell, plain, initialise(cell, plain, "glorot", 1.0, 0), batch).magnified == 1
 
 
 def test_norms_start_as_nothing_but_norms() -> None:

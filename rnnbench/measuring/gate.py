@@ -119,7 +119,7 @@ class Gate:
         reply = worker.ask("check", limit_s, id=id, steps="stream" in case.measure)
         stepped = reply.pop("stepped", None)
         given = Answers(**reply, trained=expected.trained)
-        parity = compare_answers(spec, expected, given, batch, case.dtype)
+        parity = compare_answers(spec, expected, given, batch, case.dtype, magnified=expected.magnified)
         if stepped is None:
             return parity
         first = first_sequence(batch)

@@ -31,7 +31,7 @@ from rnnbench.report.splitting import Figure, network
 from rnnbench.report.timeline import other_runs
 from rnnbench.report.trust import evidence
 from rnnbench.report.words import MISSING, counted, lengths, moment, seconds, unit_of
-from rnnbench.results.reading import RunResults
+from rnnbench.results.reading import RunResults, collection_paused
 from rnnbench.stats import Interval
 
 COMMON = ("hidden", "layers", "bidirectional", "batch", "init", "dtype", "threads")
@@ -46,14 +46,16 @@ def write(subject: Subject | RunResults, folder: Path) -> Path:
     """
     if isinstance(subject, RunResults):
         subject = Subject(subject)
-    drawn = figures_of(subject, most_panels(subject.results))
+    with collection_paused():  # of what a page is made of nearly all is kept until it is written
+        drawn = figures_of(subject, most_panels(subject.results))
+        content = render(subject, drawn)
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         for figure in drawn:
             for panel in figure.panels:
                 (folder / "figures" / f"{panel.name}.svg").write_bytes(panel.svg)
         page = folder / f"{subject.stem}.html"
-        page.write_text(render(subject, drawn), encoding="utf-8", newline="\n")
+        page.write_text(content, encoding="utf-8", newline="\n")
     except OSError as error:
         raise RequestError(f"cannot be written to: {error.strerror}.", where=str(folder)) from None
     return page

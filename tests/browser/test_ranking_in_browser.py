@@ -54,6 +54,10 @@ def test_the_script_lays_rows_as_the_page_has_them_without_it(opened: Open, repo
 
     with_script, without = (opened(report, java_script_enabled=enabled) for enabled in (True, False))
     assert rows(with_script) == rows(without)
+    with_script.locator("#ranked tbody").first.evaluate("body => body.remove()")
+    assert len(rows(with_script)) == 3
+    head_of(with_script, "#").get_by_role("button").click()
+    assert rows(with_script) == rows(without)
     assert len(rows(without)) == 4
     for name in ("#controls", "#leaves", "#theme"):
         assert not without.locator(name).is_visible()

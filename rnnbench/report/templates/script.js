@@ -1,6 +1,7 @@
 "use strict";
 // Sorts, filters, searches and copies the ranking from the data at the end of the page, and lets figures and rows
-// point at each other. Loads nothing, sends nothing, builds text nodes only.
+// point at each other. Loads nothing, sends nothing, builds text nodes only. The page has the first rows already:
+// the data, which may be megabytes, is read when somebody asks for others.
 (() => {
   const THEMES = { auto: "as the system", light: "light", dark: "dark" };
   const root = document.documentElement;
@@ -54,22 +55,31 @@
 
   // ---- the ranking
 
-  function startRanking(data) {
-    const { columns, groups, axes, words } = data;
-    const axisNames = Object.keys(axes);
+  function unpack(data) {
+    const { columns, groups, axes, numbers: numberNames, shown, words } = data;
     const rows = data.rows.map(
       ([key, group, places, numbers, cells, status, reason, findings, raw, best], order) => ({
         key, group: groups[group], groupNumber: group, places, numbers, cells, raw, best, order,
         status: words[status], reason: words[reason], findings: findings.map((each) => words[each]),
       }),
     );
+    return { columns, axes, axisNames: Object.keys(axes), numberNames, shown, rows };
+  }
+
+  function startRanking(source) {
+    let known = null;
+    const all = () => (known ??= unpack(JSON.parse(source.textContent)));
     const found = (id) => document.getElementById(id);
     const table = found("ranked");
+    const heads = [...table.tHead.rows[0].cells];
+    const rowsInAll = Number(table.dataset.rows);
     const search = found("search");
     const state = { q: "", sort: "", down: false, leaf: 0, chosen: {} };
-    let kept = rows;
+    let chosenRows = null;
+    const kept = () => chosenRows ?? all().rows;
 
     function searched(row) {
+      const { axes, axisNames } = all();
       row.text ??= [
         row.group[0], ...row.cells, row.status, row.reason, ...row.findings, row.key,
         ...row.places.map((place, axis) => axes[axisNames[axis]][place]),
@@ -78,18 +88,19 @@
     }
 
     function choose() {
+      const { axisNames, columns, numberNames, rows } = all();
       const wanted = state.q.toLowerCase().split(/\s+/).filter(Boolean);
       const chosen = Object.entries(state.chosen).map(([name, values]) => [axisNames.indexOf(name), values]);
-      kept = rows.filter(
+      chosenRows = rows.filter(
         (row) => chosen.every(([axis, values]) => values.has(row.places[axis]))
           && wanted.every((word) => searched(row).includes(word)),
       );
       const at = columns.findIndex(([name]) => name === state.sort);
       if (at < 0) return;
-      const by = data.numbers.indexOf(columns[at][2]);
+      const by = numberNames.indexOf(columns[at][2]);
       const said = (row) => (columns[at][0] === "status" ? row.status : row.cells[at]);
       const sign = state.down ? -1 : 1;
-      kept.sort((one, other) => {
+      chosenRows.sort((one, other) => {
         if (by < 0) return sign * said(one).localeCompare(said(other)) || one.order - other.order;
         const [a, b] = [one.numbers[by], other.numbers[by]];
         if (a === null || b === null) return (a === null) - (b === null) || one.order - other.order;
@@ -119,7 +130,7 @@
     }
 
     function layRow(row) {
-      const cells = columns.map(([name], index) => {
+      const cells = all().columns.map(([name], index) => {
         const text = row.cells[index];
         if (name === "case") {
           return make("th", { class: "name", scope: "row" }, text, make("small", { class: "of" }, row.group[0]));
@@ -134,14 +145,15 @@
 
     function layGroup([title, note]) {
       const inside = make("div", {}, ...(note ? [`${title} `, make("span", {}, note)] : [title]));
-      return make("tr", { class: "group" }, make("th", { colspan: columns.length, scope: "rowgroup" }, inside));
+      return make("tr", { class: "group" }, make("th", { colspan: heads.length, scope: "rowgroup" }, inside));
     }
 
     function show() {
-      const leaves = Math.max(1, Math.ceil(kept.length / data.shown));
+      const { shown } = all();
+      const leaves = Math.max(1, Math.ceil(kept().length / shown));
       state.leaf = Math.min(state.leaf, leaves - 1);
-      const from = state.leaf * data.shown;
-      const some = kept.slice(from, from + data.shown);
+      const from = state.leaf * shown;
+      const some = kept().slice(from, from + shown);
       const bodies = [];
       let before = null;
       for (const row of some) {
@@ -153,29 +165,34 @@
       }
       for (const body of [...table.tBodies]) body.remove();
       table.append(...bodies);
+      frame(from, some.length, kept().length);
+    }
+
+    function frame(from, length, keptInAll) {
       table.className = state.sort ? "flat" : "grouped";
-      [...table.tHead.rows[0].cells].forEach((head, index) => {
-        const name = columns[index][0];
-        const sorted = name === (state.sort || "rank");
+      let title = "";
+      for (const head of heads) {
+        const sorted = head.dataset.column === (state.sort || "rank");
         if (sorted) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
         else head.removeAttribute("aria-sort");
-      });
-      const title = columns.find(([name]) => name === state.sort)?.[1];
+        if (sorted && state.sort) title = head.textContent;
+      }
       table.caption.textContent = title
         ? `All groups together, by ${title}, ${state.down ? "greatest" : "least"} first; times of different groups are of different work`
         : "Cases by group, the best of each first";
-      const of = kept.length === rows.length ? "" : ` that were chosen, of ${rows.length.toLocaleString("en")} in all`;
-      found("count").textContent = kept.length
-        ? `Rows ${from + 1} to ${from + some.length} of ${kept.length.toLocaleString("en")}${of}.`
-        : `No row of ${rows.length.toLocaleString("en")} has all of that.`;
-      found("leaves").hidden = leaves < 2;
-      found("back").disabled = state.leaf === 0;
-      found("on").disabled = state.leaf === leaves - 1;
+      const of = keptInAll === rowsInAll ? "" : ` that were chosen, of ${rowsInAll.toLocaleString("en")} in all`;
+      found("count").textContent = keptInAll
+        ? `Rows ${from + 1} to ${from + length} of ${keptInAll.toLocaleString("en")}${of}.`
+        : `No row of ${rowsInAll.toLocaleString("en")} has all of that.`;
+      found("leaves").hidden = length === keptInAll;
+      found("back").disabled = from === 0;
+      found("on").disabled = from + length === keptInAll;
     }
 
     // ---- the state, in the fragment of the address
 
     function written() {
+      const { axes } = all();
       const said = new URLSearchParams();
       if (state.q) said.set("q", state.q);
       if (state.sort) said.set("sort", (state.down ? "-" : "") + state.sort);
@@ -189,6 +206,7 @@
     function read() {
       const fragment = location.hash.slice(1);
       if (!fragment.includes("=")) return false;
+      const { axes, axisNames, columns } = all();
       const said = new URLSearchParams(fragment);
       const sort = said.get("sort") ?? "";
       state.q = said.get("q") ?? "";
@@ -205,6 +223,7 @@
     }
 
     function showControls() {
+      const { axes } = all();
       search.value = state.q;
       for (const axis of document.querySelectorAll(".axis")) {
         const name = axis.dataset.axis;
@@ -230,31 +249,33 @@
     // ---- copies
 
     function records() {
-      return kept.map((row) => ({
+      const { axes, axisNames, numberNames } = all();
+      return kept().map((row) => ({
         key: row.key,
         ...Object.fromEntries(axisNames.map((name, axis) => [name.replaceAll(" ", "_"), axes[name][row.places[axis]]])),
         phase: row.group[2], reason: row.reason, findings: row.findings.join("; "),
-        ...Object.fromEntries(data.numbers.map((name, index) => [name, row.numbers[index]])),
+        ...Object.fromEntries(numberNames.map((name, index) => [name, row.numbers[index]])),
       }));
     }
 
     function asCsv() {
-      const all = records();
-      const names = Object.keys(all[0] ?? {});
+      const chosen = records();
+      const names = Object.keys(chosen[0] ?? {});
       const quoted = (value) => {
         if (value === null) return "";
         if (typeof value === "number" || value === "Infinity") return String(value);
         const text = /^[=+\-@]/.test(value) ? `'${value}` : value; // a spreadsheet would compute it
         return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
       };
-      return [names, ...all.map((each) => Object.values(each))].map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
+      return [names, ...chosen.map((each) => Object.values(each))].map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
     }
 
     function asMarkdown() {
+      const { columns } = all();
       const safe = (text) => text.replace(/[\\`*_{}[\]<>|#&~$]/g, "\\$&").replaceAll("\n", " · ");
       const line = (cells) => `| ${cells.join(" | ")} |`;
       const right = columns.map(([, , by]) => (by ? "--:" : "---"));
-      const body = kept.map((row) => line([
+      const body = kept().map((row) => line([
         safe(row.group[0]),
         ...columns.map(([name], index) => safe(name === "status" ? [row.status, ...row.findings, row.reason].filter(Boolean).join(" ") : row.cells[index])),
       ]));
@@ -287,15 +308,15 @@
 
     // ---- what listens
 
-    [...table.tHead.rows[0].cells].forEach((head, index) => {
-      const [name, title] = columns[index];
-      const button = make("button", { type: "button" }, title);
+    for (const head of heads) {
+      const name = head.dataset.column;
+      const button = make("button", { type: "button" }, head.textContent);
       head.replaceChildren(button);
       button.addEventListener("click", () => {
         if (name === "rank") change({ sort: "", down: false });
         else change({ sort: name, down: state.sort === name && !state.down });
       });
-    });
+    }
     search.addEventListener("input", () => change({ q: search.value.trim() }));
     for (const axis of document.querySelectorAll(".axis")) {
       axis.addEventListener("change", () => {
@@ -332,13 +353,13 @@
     window.addEventListener("hashchange", follow);
     found("controls").hidden = false;
     if (follow()) found("ranking").scrollIntoView();
-    else show();
+    else frame(0, table.querySelectorAll("tbody tr[data-series]").length, rowsInAll);
   }
 
   document.addEventListener("DOMContentLoaded", () => {
     startTheme(document.getElementById("theme"));
     startTracing(document.querySelector("main"));
     const data = document.getElementById("data");
-    if (data) startRanking(JSON.parse(data.textContent));
+    if (data) startRanking(data);
   });
 })();

@@ -26,7 +26,7 @@ LOOKS: dict[Verdict, Style] = {
     "unchanged": Style(COLOURS[0], "o", "-"),
 }
 TONES: dict[Verdict, str] = {
-    **dict.fromkeys(("regression", "suspect", "different", "incomparable"), "bad"), "improvement": "good"
+    "regression": "bad", "suspect": "bad", "different": "bad", "incomparable": "bad", "improvement": "good"
 }  # fmt: skip
 OPEN = Style(MUTED, "X", "-")
 """Of every verdict that concludes nothing."""

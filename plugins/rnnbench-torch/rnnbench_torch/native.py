@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from rnnbench.cells.composing import Norms, compose, norm_shapes
+from rnnbench.cells.composing import compose, norm_shapes
 from rnnbench.cells.network import feature_size, merge, part, sizes_of, split_directions
-from rnnbench.cells.normalising import BATCH_NORM_EPSILON, LAYER_NORM_EPSILON
-from rnnbench.cells.ops import Ops
-from rnnbench.cells.penalty import is_kernel
 from rnnbench.cells.streaming import split_steps
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, State, TrainingSpec
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, TrainingSpec
 from rnnbench.errors import Unsupported
 from rnnbench_torch.kernel import watch_path
-from rnnbench_torch.layout import NativeCell, to_canonical, to_torch
+from rnnbench_torch.layout import NativeCell
+from rnnbench_torch.leaves import Leaves
 from rnnbench_torch.network import place_dropout, tensor
+from rnnbench_torch.norms import NORMS
 from rnnbench_torch.ops import TorchOps
 from rnnbench_torch.packing import Packing, packing_of, read_ends
+from rnnbench_torch.states import States
 
 OPS = TorchOps()
 
@@ -47,14 +48,6 @@ class Data:
     states: Sequence[Any]
     packing: Packing | None
     dropout: Mapping[str, Tensor] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where a leaf belongs: "layers.0.forward." and "weight_ih", or a canonical name and ""."""
-
-    name: str
-    kind: str
 
 
 class NativeModel:
@@ -75,31 +68,24 @@ class NativeModel:
         self._summed = spec.bidirectional == "sum"
         self._apart = self._summed or spec.composed
         self._modules = self._make_modules()
-        self._prefixes = self._list_prefixes()
-        self._state_names = [
-            [[prefix + name for prefix in prefixes] for name in native.states] for prefixes in self._prefixes
-        ]
-        self._frozen: list[tuple[Tensor, Tensor]] = []
-        self._slots: list[Slot] = []
-        self._leaves: list[Tensor] = []
+        self._states = States(native, spec, apart=self._apart, dtype=dtype, device=device)
+        self._leaves = Leaves(native, cell.gates)
         self._embedding = None
         if spec.vocab is not None:
-            self._embedding = self._add("embed.E", tensor(parameters["embed.E"], dtype, device))
+            self._embedding = self._leaves.add("embed.E", tensor(parameters["embed.E"], dtype, device))
         for index in range(spec.layers):
             for direction in spec.directions:
-                self._load(index, direction, parameters)
+                prefix = f"layers.{index}.{direction}."
+                weight_of = partial(self._weight, index, direction)
+                self._leaves.load(prefix, part(parameters, prefix), weight_of)
         head = tensor(parameters["head.W"], dtype, device, swap=True)
-        self._head_weight = self._add("head.W", head)
-        self._head_bias = self._add("head.b", tensor(parameters["head.b"], dtype, device))
+        self._head_weight = self._leaves.add("head.W", head)
+        self._head_bias = self._leaves.add("head.b", tensor(parameters["head.b"], dtype, device))
         self._norms = {
-            name: self._add(name, tensor(parameters[name], dtype, device))
+            name: self._leaves.add(name, tensor(parameters[name], dtype, device))
             for name in norm_shapes(spec, feature_size(cell, spec))
         }
-        self._kernels = [
-            leaf
-            for slot, leaf in zip(self._slots, self._leaves, strict=True)
-            if slot.kind.startswith("weight") or is_kernel(slot.name)
-        ]
+        self._kernels = self._leaves.kernels()
         self._path = watch_path(self._modules, packed=spec.lengths)
 
     @property
@@ -121,7 +107,7 @@ class NativeModel:
     @property
     def leaves(self) -> Sequence[Tensor]:
         """See Model."""
-        return self._leaves
+        return self._leaves.values
 
     def put(self, batch: Batch) -> Data:
         """See Model."""
@@ -136,7 +122,7 @@ class NativeModel:
             return Data(
                 inputs=tensor(batch.inputs, inputs, self._device, swap=True),
                 targets=tensor(flat, targets, self._device),
-                states=self._initial(batch.state, None),
+                states=self._states.initial(batch.state, None),
                 packing=None,
                 dropout=place_dropout(batch, self._dtype, self._device),
             )
@@ -145,7 +131,7 @@ class NativeModel:
         return Data(
             inputs=packing.pack(batch.inputs).to(device=self._device, dtype=inputs),
             targets=y.to(device=self._device, dtype=targets),
-            states=self._initial(batch.state, packing.order),
+            states=self._states.initial(batch.state, packing.order),
             packing=packing,
             dropout=None
             if batch.dropout is None
@@ -164,8 +150,8 @@ class NativeModel:
         if self._spec.readout == "each":
             y = y.transpose(0, 1) if packing is None else packing.unpack(y)
         if packing is None:
-            return y, self._final(finals, None)
-        return y.index_select(0, packing.restore), self._final(finals, packing.restore)
+            return y, self._states.final(finals, None)
+        return y.index_select(0, packing.restore), self._states.final(finals, packing.restore)
 
     @property
     def step_path(self) -> str:
@@ -177,14 +163,7 @@ class NativeModel:
         inputs, state = split_steps(self._cell, self._spec, batch)
         dtype = torch.int64 if self._spec.vocab is not None else self._dtype
         xs = tensor(inputs, dtype, self._device).unbind(0)
-        return xs, [
-            parts if len(parts) > 1 else parts[0]
-            for parts in (
-                tuple(tensor(state[name], self._dtype, self._device) for name in names)
-                for rows in self._state_names
-                for names in zip(*rows, strict=True)
-            )
-        ]
+        return xs, self._states.single(state)
 
     def step(self, x: Tensor, state: Sequence[Any]) -> tuple[Tensor, list[Any]]:
         """See Model."""
@@ -220,21 +199,12 @@ class NativeModel:
             self._norms[name].copy_(value)
 
     def zero_frozen(self) -> None:
-        """A GRU's second bias lives in its n row only."""
-        for leaf, alive in self._frozen:
-            assert leaf.grad is not None
-            leaf.grad.mul_(alive)
+        """See Model."""
+        self._leaves.zero_frozen()
 
     def canonical(self, values: Sequence[Tensor]) -> dict[str, Tensor]:
         """See Model."""
-        named = {}
-        for slot, value in zip(self._slots, values, strict=True):
-            if slot.kind:
-                name, view = to_canonical(self._native, self._cell.gates, slot.kind, value)
-                named[slot.name + name] = view
-            else:
-                named[slot.name] = value.t() if slot.name == "head.W" else value
-        return named
+        return self._leaves.canonical(values)
 
     def _make_modules(self) -> list[nn.RNNBase]:
         spec = self._spec
@@ -261,29 +231,10 @@ class NativeModel:
             for number, count in enumerate(layers)
         ]
 
-    def _load(self, index: int, direction: str, parameters: Parameters) -> None:
-        """Copy one layer and direction in place: cuDNN wants all weights in the one buffer they are in."""
-        prefix = f"layers.{index}.{direction}."
+    def _weight(self, index: int, direction: str, kind: str) -> Tensor:
         module, layer = (self._modules[index], 0) if self._apart else (self._modules[0], index)
-        values = to_torch(self._native, self._cell.gates, part(parameters, prefix))
-        for kind, value in values.items():
-            leaf = getattr(module, f"{kind}_l{layer}{'_reverse' if direction == 'backward' else ''}")
-            with torch.no_grad():
-                leaf.copy_(torch.from_numpy(np.array(value)))
-            if kind != "bias_hh":
-                self._add(prefix, leaf, kind)
-            elif self._native.inner is None:
-                leaf.requires_grad_(False)
-            else:
-                self._add(prefix, leaf, kind)
-                alive = torch.zeros_like(leaf, requires_grad=False)
-                alive.view(len(self._native.gates), -1)[self._native.gates.index(self._native.inner)] = 1
-                self._frozen.append((leaf, alive))
-
-    def _add(self, name: str, leaf: Tensor, kind: str = "") -> Tensor:
-        self._slots.append(Slot(name, kind))
-        self._leaves.append(leaf.requires_grad_())
-        return leaf
+        weight: Tensor = getattr(module, f"{kind}_l{layer}{'_reverse' if direction == 'backward' else ''}")
+        return weight
 
     def _set_training(self, training: bool) -> None:
         # cuDNN reserves memory for a backward pass only in training
@@ -327,7 +278,7 @@ class NativeModel:
         *,
         training: bool = False,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return compose(OPS, self._spec, self._norms, layer, y, x, dropout, training=training, norms=_NORMS)
+        return compose(OPS, self._spec, self._norms, layer, y, x, dropout, training=training, norms=NORMS)
 
     def _unroll(self, module: nn.RNNBase, x: Tensor, state: Any) -> tuple[Tensor, Any]:
         """All steps; where gradients are truncated, window after window, each from a state without a past."""
@@ -349,65 +300,9 @@ class NativeModel:
         forward, backward = y.chunk(2, -1)
         return forward + backward
 
-    def _initial(self, state: State | None, order: np.ndarray | None) -> list[Any]:
-        """Canonical states -> (layers*directions,B,H) for each module: a tensor, or a tuple for an LSTM."""
-        if state is None:
-            return [None] * len(self._modules)
-        states = []
-        for prefixes in self._prefixes:
-            parts = tuple(
-                tensor(
-                    np.stack(
-                        [state[prefix + name][slice(None) if order is None else order] for prefix in prefixes]
-                    ),
-                    self._dtype,
-                    self._device,
-                )
-                for name in self._native.states
-            )
-            states.append(parts if len(parts) > 1 else parts[0])
-        return states
-
-    def _final(self, finals: Sequence[Any], restore: Tensor | None) -> dict[str, Tensor]:
-        named: dict[str, Tensor] = {}
-        for names, final in zip(self._state_names, finals, strict=True):
-            parts = final if len(names) > 1 else (final,)
-            for rows, value in zip(names, parts, strict=True):
-                if restore is not None:
-                    value = value.index_select(1, restore)
-                named.update(zip(rows, value.unbind(0), strict=True))
-        return named
-
-    def _list_prefixes(self) -> list[list[str]]:
-        """Of each module, its layers and directions in torch's order."""
-        layers = [[f"layers.{i}.{d}." for d in self._spec.directions] for i in range(self._spec.layers)]
-        return layers if self._apart else [[prefix for prefixes in layers for prefix in prefixes]]
-
 
 def _projected_step(x: Tensor, before: tuple[Tensor, Tensor], *weights: Tensor) -> tuple[Tensor, Tensor]:
     """torch.lstm_cell knows no projection: the function of all steps, over one."""
     start = tuple(each[None] for each in before)
     _, h, c = torch.lstm(x[None], start, weights, True, 1, 0.0, False, False, False)
     return h[0], c[0]
-
-
-def _layer_norm(ops: Ops, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    return functional.layer_norm(x, gain.shape, gain, shift, LAYER_NORM_EPSILON)
-
-
-def _batch_norm(
-    ops: Ops, x: Tensor, gain: Tensor, shift: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Packed rows hold no padding, so there is never a mask."""
-    rows = x.reshape(-1, x.shape[-1])
-    # with a momentum of 1 torch's running statistics are those of this batch
-    mean, variance = torch.zeros_like(gain.detach()), torch.zeros_like(gain.detach())
-    y = torch.batch_norm(
-        rows, gain, shift, mean, variance, True, 1.0, BATCH_NORM_EPSILON, torch.backends.cudnn.enabled
-    )
-    # of one row torch's variance is 0/0; of others it divides by one less than there are
-    scale = (len(rows) - 1) / len(rows)
-    return y.view(x.shape), mean, variance * scale if scale else torch.zeros_like(variance)
-
-
-_NORMS = Norms(layer=_layer_norm, batch=_batch_norm)

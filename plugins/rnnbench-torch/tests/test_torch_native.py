@@ -96,7 +96,7 @@ def test_a_dropped_bias_is_caught(bias: str, monkeypatch: pytest.MonkeyPatch) ->
         values = to_torch(*given)
         return {**values, bias: 0 * values[bias]}
 
-    monkeypatch.setattr("rnnbench_torch.native.to_torch", drop)
+    monkeypatch.setattr("rnnbench_torch.leaves.to_torch", drop)
     assert failed(worst_of("gru")) == ALL
 
 

@@ -143,8 +143,8 @@ class Case:
     @cached_property
     def key(self) -> str:
         """Identifies the case in every file: readable axes, then a digest of all fields."""
-        later = ((name, getattr(self if name in _FIELDS else self.train, name)) for name in _LATER)
-        told = ((_FIRST_NAMES.get(name, name), it) for name, it in later if it != _LATER[name])
+        later = zip(_LATER, _OF_LATER(self), strict=True)
+        told = [(_FIRST_NAMES.get(name, name), it) for name, it in later if it != _LATER[name]]
         digested = (_OF_CASE(self), _OF_TRAIN(self.train), *told)
         digest = hashlib.sha256(repr(digested).encode()).hexdigest()[:8]
         env = "" if self.env == PRESENT else f"{self.env}-"
@@ -164,6 +164,7 @@ _FIRST_NAMES: Mapping[str, str] = {"ridge_alpha": "penalty"}
 """What is digested instead of a field's name: blocks of older files have keys from before it was renamed."""
 _FIELDS = frozenset(item.name for item in fields(Case))
 _OF_CASE = attrgetter(*(item.name for item in fields(Case) if item.name not in ("train", *_LATER)))
+_OF_LATER = attrgetter(*(name if name in _FIELDS else f"train.{name}" for name in _LATER))
 _OF_TRAIN = attrgetter(*(item.name for item in fields(Train) if item.name not in _LATER))
 """All fields in one go: results have ten thousand records."""
 

@@ -9,7 +9,6 @@ reasonable time", ISMM 2013). Times multiply, so all work is done on their logar
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +16,7 @@ from itertools import combinations
 from statistics import median
 from typing import Literal, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from rnnbench.stacked import Stack
 
 Samples = Mapping[int, Mapping[int, float]]
 Name = TypeVar("Name", bound=Hashable)
@@ -90,6 +88,13 @@ class Summary:
         """Seconds per call, as ``estimate`` gives them."""
         return math.exp(self.mean)
 
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """Seconds per call with the bounds of Student's t over the processes."""
+        if self.processes == 1:
+            return Interval(self.seconds, None, None, 1)
+        half = student_t(self.processes - 1, confidence) * math.sqrt(self.variance / self.processes)
+        return Interval(self.seconds, exp(self.mean - half), exp(self.mean + half), self.processes)
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -110,10 +115,10 @@ class Line:
 def estimate(samples: Samples, confidence: float = CONFIDENCE) -> Interval:
     """Seconds per call: the geometric mean over processes of each process's median over rounds.
 
-    The interval is Student's t over the processes' log medians. Raises ``ValueError`` without samples.
+    The interval is Student's t over the processes' log medians. Raises ``ValueError`` without samples. Of
+    many samples, ``summarize`` a stack: each summary has its ``interval``.
     """
-    logs = [math.log(median(rounds.values())) for rounds in samples.values() if rounds]
-    return _geometric(logs, confidence)
+    return summarize(Stack([samples]))[0].interval(confidence)
 
 
 def ratio(ours: Samples, theirs: Samples, confidence: float = CONFIDENCE) -> Interval | None:
@@ -129,28 +134,20 @@ def ratio(ours: Samples, theirs: Samples, confidence: float = CONFIDENCE) -> Int
         paired = [math.log(a[number] / b[number]) for number in a if number in b]
         if paired:
             logs.append(median(paired))
-    return _geometric(logs, confidence) if logs else None
+    if not logs:
+        return None
+    mean, half = mean_and_half(logs, confidence)
+    if half is None:
+        return Interval(math.exp(mean), None, None, 1)
+    return Interval(math.exp(mean), exp(mean - half), exp(mean + half), len(logs))
 
 
-def summarize(many: Sequence[Samples]) -> list[Summary]:
-    """The log medians of each, all at once: ten thousand cases are a matter of milliseconds.
-
-    Raises ``ValueError`` for one without samples.
-    """
-    sides = [[list(rounds.values()) for rounds in each.values() if rounds] for each in many]
-    if not all(sides):
+def summarize(stack: Stack) -> list[Summary]:
+    """The processes' log medians of each of the samples. Raises ``ValueError`` where one is empty."""
+    means, variances, processes = stack.summaries()
+    if not processes.all():
         raise ValueError("no samples: nothing was measured")
-    processes = [rounds for side in sides for rounds in side]
-    logs = _log_medians(processes)
-    counts = np.array([len(side) for side in sides])
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if sides else counts
-    means = np.add.reduceat(logs, starts) / counts if sides else logs
-    squares = np.add.reduceat((logs - np.repeat(means, counts)) ** 2, starts) if sides else logs
-    variances = squares / np.maximum(counts - 1, 1)
-    return [
-        Summary(mean, variance, count)
-        for mean, variance, count in zip(means.tolist(), variances.tolist(), counts.tolist(), strict=True)
-    ]
+    return list(map(Summary, means.tolist(), variances.tolist(), processes.tolist()))
 
 
 def quotient(ours: Summary, theirs: Summary, confidence: float = CONFIDENCE) -> Interval:
@@ -180,7 +177,8 @@ def ranks(samples: Mapping[Name, Samples], confidence: float = CONFIDENCE) -> di
     more. The result is in the order of time, those of rank 1 first: by rank alone a case that varies much
     would stand above some that take a tenth of its time.
     """
-    times = {name: estimate(each, confidence) for name, each in samples.items()}
+    summaries = zip(samples, summarize(Stack(list(samples.values()))), strict=True)
+    times = {name: summary.interval(confidence) for name, summary in summaries}
     screening = all(time.screening for time in times.values())
     found = dict.fromkeys(samples, 1)
     for ours, theirs in combinations(samples, 2):
@@ -216,22 +214,23 @@ def standing(
 
 
 def noise(samples: Samples) -> float:
-    """Relative spread of the rounds about their process's median: 1.4826 × the MAD of the logs.
+    """Relative spread of the rounds about their process's median, as ``noises`` gives it."""
+    return noises(Stack([samples]))[0]
+
+
+def noises(stack: Stack) -> list[float]:
+    """Relative spread of the rounds about their process's median, of each of the samples.
+
+    1.4826 × the median absolute deviation of the logs.
 
     The median absolute deviation ignores the odd block that the machine interrupted (Rousseeuw and
     Croux, JASA 1993). 0.0 where no process has two rounds.
     """
-    deviations: list[float] = []
-    for rounds in samples.values():
-        if len(rounds) > 1:
-            logs = [math.log(value) for value in rounds.values()]
-            centre = median(logs)
-            deviations += [abs(value - centre) for value in logs]
-    return MAD_TO_SIGMA * median(deviations) if deviations else 0.0
+    return [MAD_TO_SIGMA * deviation for deviation in stack.deviations()]
 
 
 def drift(samples: Samples) -> Drift:
-    """Whether calls grow slower or faster over the rounds: ``trend_p``, and the change of the Theil-Sen line.
+    """Whether calls grow slower or faster over the rounds: p of ``trend_ps``, change of the Theil-Sen line.
 
     That line (Sen, JASA 1968) goes through all processes; the change is from the first round to the last.
     """
@@ -242,26 +241,19 @@ def drift(samples: Samples) -> Drift:
             last = max(last, points[-1][0] - points[0][0])
         slopes += [math.log(y1 / y0) / (x1 - x0) for (x0, y0), (x1, y1) in combinations(points, 2)]
     change = math.expm1(median(slopes) * last) if slopes else 0.0
-    return Drift(change, trend_p(samples))
+    return Drift(change, trend_ps(Stack([samples]))[0])
 
 
-def trend_p(samples: Samples) -> float:
-    """The two-sided p of a trend over the rounds; 1.0 where no process has two.
+def trend_ps(stack: Stack) -> list[float]:
+    """The two-sided p of a trend over the rounds, of each of the samples; 1.0 where no process has two.
 
     Mann and Kendall's S summed over processes (Mann 1945; Kendall 1975; summed as in Hirsch, Slack and Smith
     1982), normal with the correction for continuity.
     """
-    s, variance = 0, 0.0
-    for rounds in samples.values():
-        values = [rounds[number] for number in sorted(rounds)]
-        n = len(values)
-        variance += n * (n - 1) * (2 * n + 5) / 18
-        earlier: list[float] = []
-        for value in values:
-            # how many of the earlier are less, minus how many are more
-            s += bisect_left(earlier, value) + bisect_right(earlier, value) - len(earlier)
-            insort(earlier, value)
-    return min(1.0, math.erfc(max(abs(s) - 1, 0) / math.sqrt(2 * variance))) if variance else 1.0
+    return [
+        min(1.0, math.erfc(max(abs(s) - 1, 0) / math.sqrt(2 * variance))) if variance else 1.0
+        for s, variance in stack.trends()
+    ]
 
 
 def fit_line(lengths: Sequence[float], times: Sequence[float]) -> Line:
@@ -298,26 +290,6 @@ def fit_lines(samples: Mapping[int, Samples], confidence: float = CONFIDENCE) ->
     return _arithmetic([line.a for line in lines], confidence), _arithmetic(
         [line.b for line in lines], confidence
     )
-
-
-def _log_medians(processes: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """The logarithm of each median; processes with equally many rounds are sorted together."""
-    found = np.empty(len(processes))
-    by_length: dict[int, list[int]] = {}
-    for index, values in enumerate(processes):
-        by_length.setdefault(len(values), []).append(index)
-    for indices in by_length.values():
-        found[indices] = np.median([processes[index] for index in indices], axis=1)
-    return np.log(found)
-
-
-def _geometric(logs: Sequence[float], confidence: float) -> Interval:
-    if not logs:
-        raise ValueError("no samples: nothing was measured")
-    mean, half = mean_and_half(logs, confidence)
-    if half is None:
-        return Interval(math.exp(mean), None, None, 1)
-    return Interval(math.exp(mean), exp(mean - half), exp(mean + half), len(logs))
 
 
 def _arithmetic(values: Sequence[float], confidence: float) -> Interval:

@@ -27,6 +27,7 @@ from rnnbench.records import PROTOCOL, Case, Run
 from rnnbench.report.words import digits
 from rnnbench.results import create
 from rnnbench.results.reading import RunResults
+from rnnbench.stacked import Stack
 from rnnbench.stats import estimate, quotient, summarize
 
 STEP = math.log(1.10)
@@ -173,7 +174,7 @@ def test_a_line_goes_by_time_and_knows_its_commits() -> None:
     samples = [each.timings[line.case.key, "train_step"] for each in runs]
     assert [point.interval for point in line.points] == [estimate(each) for each in samples]
     assert [point.ratio for point in line.points[1:]] == [
-        quotient(now, before) for before, now in pairwise(summarize(samples))
+        quotient(now, before) for before, now in pairwise(summarize(Stack(samples)))
     ]
     (change,) = line.changes
     assert abs(change.index - 12) <= 1
@@ -205,7 +206,7 @@ def test_a_run_without_the_value_is_a_gap() -> None:
     (line,) = history(runs)
     assert [point.status for point in line.points] == ["ok", "crashed", "ok"]
     assert [point.value is None for point in line.points] == [False, True, False]
-    before, now = summarize([runs[day].timings[line.case.key, "train_step"] for day in (0, 2)])
+    before, now = summarize(Stack([runs[day].timings[line.case.key, "train_step"] for day in (0, 2)]))
     assert line.points[2].ratio == quotient(now, before)
     assert history([replace(each, records=(failed,), blocks=()) for each in runs]) == ()
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats as oracle
 
 from rnnbench.judging import Gain, detectable, gain, judge, judge_gain, spread_between
+from rnnbench.stacked import Stack
 from rnnbench.stats import Interval, Samples, estimate, quotient, ratio, summarize
 
 BOUNDS = (0.01, 0.01, 0.05)
@@ -59,7 +60,7 @@ def run_after_run(
 
 
 def unpaired(ours: Samples, theirs: Samples) -> Interval:
-    one, other = summarize([ours, theirs])
+    one, other = summarize(Stack([ours, theirs]))
     return quotient(one, other)
 
 
@@ -184,12 +185,12 @@ def test_a_quotient_of_single_processes_has_no_interval_and_of_none_is_an_error(
     assert unpaired(exact, exact) == Interval(1.0, 1.0, 1.0, 2)
     with pytest.raises(ValueError, match="nothing was measured"):
         unpaired({}, exact)
-    assert summarize([]) == []
+    assert summarize(Stack([])) == []
 
 
 @given(st.lists(samples, min_size=1, max_size=4))
 def test_a_summary_says_what_the_estimate_says(many: list[Samples]) -> None:
-    for each, summary in zip(many, summarize(many), strict=True):
+    for each, summary in zip(many, summarize(Stack(many)), strict=True):
         found = estimate(each)
         assert (summary.seconds, summary.processes) == (pytest.approx(found.value), found.processes)
         logs = [math.log(np.median(list(rounds.values()))) for rounds in each.values()]

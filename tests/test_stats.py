@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import combinations, pairwise
+from random import Random
 
 import numpy as np
 import pytest
@@ -9,7 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
-from rnnbench.stats import Interval, Samples, drift, estimate, fit_line, noise, ranks, ratio, standing
+from rnnbench.stacked import Stack
+from rnnbench.stats import (
+    Interval,
+    Samples,
+    drift,
+    estimate,
+    fit_line,
+    noise,
+    noises,
+    ranks,
+    ratio,
+    standing,
+    summarize,
+    trend_ps,
+)
 
 times = st.floats(1e-6, 1e2)
 samples = st.lists(st.lists(times, min_size=1, max_size=6), min_size=1, max_size=5).map(
@@ -253,6 +268,41 @@ def test_noise_in_closed_form_and_against_scipy() -> None:
     one = {0: {r: math.exp(v) for r, v in enumerate(logs)}}
     assert noise(one) == pytest.approx(oracle.median_abs_deviation(logs) * 1.4826)
     assert noise(one) == pytest.approx(0.05, rel=0.05)
+
+
+def plain(each: Samples) -> tuple[float, float, float]:
+    """Mean of log medians, noise and p of a trend, process by process and pair by pair."""
+    seconds = [[rounds[at] for at in sorted(rounds)] for rounds in each.values() if rounds]
+    rows = [list(map(math.log, row)) for row in seconds]
+    medians = [math.log(np.median(list(rounds.values()))) for rounds in each.values() if rounds]
+    apart = [abs(value - np.median(row)) for row in rows if len(row) > 1 for value in row]
+    s = sum(np.sign(b - a) for row in seconds for a, b in combinations(row, 2))
+    variance = sum(len(row) * (len(row) - 1) * (2 * len(row) + 5) for row in rows) / 18
+    p = 2 * oracle.norm.sf(max(abs(s) - 1, 0) / math.sqrt(variance)) if variance else 1.0
+    return float(np.mean(medians)), 1.4826 * float(np.median(apart)) if apart else 0.0, float(p)
+
+
+@given(st.lists(samples, max_size=6), st.randoms(use_true_random=False))
+def test_many_at_once_are_what_each_is_alone(drawn: list[Samples], chance: Random) -> None:
+    # rounds may come in any order, and a process may have none
+    many = [
+        {p: dict(chance.sample(sorted(rounds.items()), len(rounds))) for p, rounds in each.items()} | {9: {}}
+        for each in drawn
+    ]
+    stack = Stack(many)
+    found = zip(summarize(stack), noises(stack), trend_ps(stack), strict=True)
+    for each, (summary, spread, p) in zip(many, found, strict=True):
+        assert (summary.mean, spread, p) == pytest.approx(plain(each), rel=1e-9, abs=1e-12)
+        # to the last bit: what stands beside it has no part in a number
+        assert (summary.interval(), spread, p) == (estimate(each), noise(each), drift(each).p)
+
+
+def test_one_empty_sample_among_many_is_an_error_in_a_summary_alone() -> None:
+    stack = Stack([{0: {0: 1.0, 1: 2.0}}, {}, {0: {0: 3.0}}])
+    with pytest.raises(ValueError, match="nothing was measured"):
+        summarize(stack)
+    assert noises(stack) == [pytest.approx(1.4826 * math.log(2) / 2), 0.0, 0.0]
+    assert trend_ps(stack) == [1.0, 1.0, 1.0]
 
 
 def test_drift_agrees_with_theil_sen_and_kendall() -> None:

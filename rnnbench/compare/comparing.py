@@ -12,11 +12,20 @@ from rnnbench.compare.fingerprints import unlike_runs, unlike_workers
 from rnnbench.compare.outcome import Change, Comparison, Row, Side
 from rnnbench.compare.pairing import PAIRED, Pair, Pairing, pair_axis, pair_runs
 from rnnbench.compare.spreads import Spreads, spreads_of
-from rnnbench.compare.verdicts import Mode, Timed, Times, count_rows, missing_rows, score_row, time_rows
+from rnnbench.compare.verdicts import (
+    Drifts,
+    Mode,
+    Timed,
+    Times,
+    count_rows,
+    drifts_of,
+    missing_rows,
+    score_row,
+    time_rows,
+)
 from rnnbench.records import Case, Measure, Run
 from rnnbench.results.doubts import is_followed
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import summarize
 from rnnbench.thresholds import Thresholds
 
 
@@ -127,9 +136,8 @@ def compare_axis(
 
 def by_case(results: RunResults) -> Mapping[str, Times]:
     """Case key -> phase -> its times."""
-    timings = {at: samples for at, samples in results.timings.items() if any(samples.values())}
     found: dict[str, dict[Measure, Timed]] = {}
-    for (at, samples), summary in zip(timings.items(), summarize(list(timings.values())), strict=True):
+    for (at, samples), summary in zip(results.timings.items(), results.summaries.values(), strict=True):
         found.setdefault(at[0], {})[at[1]] = Timed(samples, summary)
     return found
 
@@ -138,10 +146,11 @@ def _compare(
     pairing: Pairing, base: Mapping[str, Times], head: Mapping[str, Times], terms: _Terms
 ) -> Comparison:
     changes = find_changes(pairing, base, head)
+    drifts = drifts_of(pairing.pairs, base, head) if terms.mode == "live" else {}
     return Comparison(
         base=Side("", "", ""),
         head=Side("", "", ""),
-        rows=tuple(row for pair in pairing.pairs for row in _rows(pair, base, head, terms)),
+        rows=tuple(row for pair in pairing.pairs for row in _rows(pair, base, head, terms, drifts)),
         vanished=tuple(changes.vanished),
         new=tuple(changes.new),
         newly_failing=tuple(changes.newly_failing),
@@ -151,7 +160,9 @@ def _compare(
     )
 
 
-def _rows(pair: Pair, base: Mapping[str, Times], head: Mapping[str, Times], terms: _Terms) -> Iterator[Row]:
+def _rows(
+    pair: Pair, base: Mapping[str, Times], head: Mapping[str, Times], terms: _Terms, drifts: Drifts
+) -> Iterator[Row]:
     if not pair.base.status == pair.head.status == "ok":
         return
     unlike = terms.unlike(pair)
@@ -161,7 +172,8 @@ def _rows(pair: Pair, base: Mapping[str, Times], head: Mapping[str, Times], term
     bounds = terms.thresholds.of(pair.head.case)
     key = pair.head.case.key
     then, now = base.get(pair.base.case.key, {}), head.get(key, {})
-    yield from time_rows(pair, then, now, terms.mode, bounds, terms.spreads.get(key, {}))
+    spreads, changes = terms.spreads.get(key, {}), drifts.get(key, {})
+    yield from time_rows(pair, then, now, terms.mode, bounds, spreads, changes)
     if terms.mode != "apart":
         yield from count_rows(pair, bounds, exactly=terms.exactly)
         yield from missing_rows(pair, then, now, exactly=terms.exactly)

@@ -9,7 +9,6 @@ from rnnbench.compare.verdicts import Spread
 from rnnbench.judging import spread_between
 from rnnbench.records import Measure
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import summarize
 
 Spreads = Mapping[str, Mapping[Measure, Spread]]
 """Case key -> phase -> how much runs of it differ."""
@@ -24,9 +23,8 @@ def spreads_of(runs: Sequence[RunResults], head: RunResults) -> Spreads:
         return {}
     values: dict[tuple[str, Measure], list[float]] = {}
     for run in runs:
-        timings = {at: samples for at, samples in run.timings.items() if any(samples.values())}
         like = _like(run, head)
-        for at, summary in zip(timings, summarize(list(timings.values())), strict=True):
+        for at, summary in run.summaries.items():
             if at[0] in like:
                 values.setdefault(at, []).append(summary.seconds)
     found: dict[str, dict[Measure, Spread]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,6 +28,8 @@ class Timed:
 
 
 Times = Mapping[Measure, Timed]
+Drifts = Mapping[str, Mapping[Measure, float]]
+"""Key of the head's case -> phase -> the change over the rounds of its ratio to the base, where it drifts."""
 COUNTS = ("parameters", "compilations")
 MEMORY = ("host_peak_bytes", "device_peak_bytes")
 MEMORY_FLOOR_BYTES = 1 << 20
@@ -47,14 +49,38 @@ class Spread:
         return f"{self.runs} runs of it here differ by up to {self.share:.1%}" if self.runs else ""
 
 
+def drifts_of(pairs: Sequence[Pair], base: Mapping[str, Times], head: Mapping[str, Times]) -> Drifts:
+    """The drifts of pairs that were timed in turns; ``base`` and ``head`` are the times by case key."""
+    at: list[tuple[str, Measure]] = []
+    ratios: list[Samples] = []
+    for pair in pairs:
+        key = pair.head.case.key
+        then, now = base.get(pair.base.case.key, {}), head.get(key, {})
+        for phase in then.keys() & now.keys():
+            at.append((key, phase))
+            ratios.append(_by_round(now[phase].samples, then[phase].samples))
+    found: dict[str, dict[Measure, float]] = {}
+    for (key, phase), change in zip(at, drifting(ratios), strict=True):
+        if change is not None:
+            found.setdefault(key, {})[phase] = change
+    return found
+
+
 def time_rows(
-    pair: Pair, base: Times, head: Times, mode: Mode, bounds: Bounds, spreads: Mapping[Measure, Spread]
+    pair: Pair,
+    base: Times,
+    head: Times,
+    mode: Mode,
+    bounds: Bounds,
+    spreads: Mapping[Measure, Spread],
+    changes: Mapping[Measure, float],
 ) -> Iterator[Row]:
-    """A row for each phase that both sides have."""
+    """A row for each phase that both sides have; ``changes`` are the drifts of their ratio."""
     for phase in TIMED:
         if phase not in base or phase not in head:
             continue
-        yield _time_row(pair, phase, base[phase], head[phase], mode, bounds, spreads.get(phase))
+        spread, change = spreads.get(phase), changes.get(phase)
+        yield _time_row(pair, phase, base[phase], head[phase], mode, bounds, spread, change)
 
 
 def count_rows(pair: Pair, bounds: Bounds, *, exactly: bool) -> Iterator[Row]:
@@ -134,6 +160,7 @@ def _time_row(
     mode: Mode,
     bounds: Bounds,
     spread: Spread | None,
+    change: float | None,
 ) -> Row:
     live = mode == "live"
     found = ratio(head.samples, base.samples) if live else quotient(head.summary, base.summary)
@@ -150,7 +177,6 @@ def _time_row(
         elif verdict == "unchanged":
             bound = max(bounds.unchanged, bounds.regression)
         text = _why(found) if verdict == "inconclusive" else ""
-        change = drifting(_by_round(head.samples, base.samples))
         if change is not None and abs(change) > bounds.regression:
             text = f"drift: the ratio changes by {change:+.0%} over the rounds"
             verdict = verdict if verdict == "regression" else "inconclusive"

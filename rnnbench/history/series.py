@@ -11,7 +11,8 @@ from rnnbench.compare.fingerprints import environment_of, unlike_runs, unlike_wo
 from rnnbench.history.changepoints import ChangePoint, change_points
 from rnnbench.records import TIMED, Case, Measure, Record, Run, Status
 from rnnbench.results.reading import RunResults, timings
-from rnnbench.stats import Interval, Summary, estimate, quotient, summarize
+from rnnbench.stacked import Stack
+from rnnbench.stats import Interval, Summary, quotient, summarize
 
 COUNTS = ("parameters", "compilations")
 SCORE = "score"
@@ -128,8 +129,8 @@ def _times(results: RunResults, wanted: Mapping[str, str | None]) -> Mapping[str
     blocks = [block for block in results.blocks if wanted.get(block.case) == block.phase]
     found = {key: samples for (key, _), samples in timings(blocks).items() if samples}
     return {
-        key: _Time(estimate(samples), summary)
-        for (key, samples), summary in zip(found.items(), summarize(list(found.values())), strict=True)
+        key: _Time(summary.interval(), summary)
+        for key, summary in zip(found, summarize(Stack(list(found.values()))), strict=True)
     }
 
 

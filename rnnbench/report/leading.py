@@ -20,7 +20,7 @@ from rnnbench.report.ranking import Ranking
 from rnnbench.report.splitting import network
 from rnnbench.report.words import PHASES, at_least, counted, digits, listed, spans
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import noise
+from rnnbench.stats import noises
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -258,7 +258,7 @@ def _sure(results: RunResults, groups: Sequence[Ranking]) -> list[str]:
             f"{'outputs and gradients' if whole else 'not all of them with gradients'}, "
             f"the worst at {digits(worst)} of its tolerance."
         )
-    spreads = [noise(samples) for samples in results.timings.values()]
+    spreads = noises(results.stack)
     doubted = sum(
         any(finding.word in ("drift", "noisy") for finding in record.findings) for record in results.records
     )

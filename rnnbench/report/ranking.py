@@ -163,13 +163,13 @@ def _rows(
     }
     order = ranks(samples)
     best = next(iter(order), None)
+    changes = dict(zip(samples, drifting(list(samples.values())), strict=True))
     rows = []
     for record in records:
         key = record.case.key
         measured = {each: estimate(timings[key, each]) for each in TIMED if (key, each) in timings}
         to_best = ratio(samples[key], samples[best]) if best is not None and key in samples else None
         score = record.score if record.score and is_followed(record, record.score) else None
-        change = drifting(samples[key]) if key in samples else None
-        rows.append(Row(names[key], record, order.get(key), measured, to_best, score, change))
+        rows.append(Row(names[key], record, order.get(key), measured, to_best, score, changes.get(key)))
     place = {key: position for position, key in enumerate(order)}
     return tuple(sorted(rows, key=lambda row: (place.get(row.record.case.key, len(place)), row.label)))

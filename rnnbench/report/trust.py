@@ -14,7 +14,8 @@ from rnnbench.escaping import safe
 from rnnbench.records import STATUSES, Measure, Record, Run
 from rnnbench.report.words import MISSING, PHASES, digits, labels, listed, size
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import Samples, estimate, noise
+from rnnbench.stacked import Stack
+from rnnbench.stats import Samples, noises, summarize
 
 FACTS = ("device", "dtype", "threads", "pinned", "python")
 PASSING = ("load", "steal")
@@ -77,7 +78,7 @@ def _floor(results: RunResults) -> list[dict[str, str]]:
         {
             "phase": PHASES[phase],
             "times": str(len(found[phase])),
-            "noise": f"{median(map(noise, found[phase])):.1%}",
+            "noise": f"{median(noises(Stack(found[phase]))):.1%}",
             "known": _known(found[phase]),
         }
         for phase in PHASES
@@ -86,7 +87,7 @@ def _floor(results: RunResults) -> list[dict[str, str]]:
 
 
 def _known(many: Sequence[Samples]) -> str:
-    intervals = [estimate(samples) for samples in many]
+    intervals = [summary.interval() for summary in summarize(Stack(many))]
     halves = [
         math.log(each.high / each.low) / 2
         for each in intervals

@@ -6,13 +6,14 @@ What only the run itself could see (a recompilation, a budget that was spent) st
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rnnbench.records import Finding, Measure, Record, Score
-from rnnbench.results.reading import RunResults, Timings, read
-from rnnbench.stats import Samples, drift, estimate, noise, standing, trend_p
+from rnnbench.results.reading import RunResults, read
+from rnnbench.stacked import Stack
+from rnnbench.stats import Interval, Samples, drift, noise, noises, standing, trend_ps
 
 NOISY = 0.10
 """Rounds of one process that spread by more than this (1.4826 × MAD) say little of differences of 5 %."""
@@ -32,26 +33,32 @@ def open_run(folder: Path) -> RunResults:
 
 def with_doubts(results: RunResults) -> RunResults:
     """The results, every ``ok`` record with the findings that its blocks and scores give."""
-    timings = results.timings
-    return results.with_records(
-        replace(record, findings=(*record.findings, *_doubts(record, results, timings)))
-        if record.status == "ok"
-        else record
-        for record in results.records
-    )
+    of_times = _doubts_of_times(results)
+
+    def doubted(record: Record) -> Record:
+        if record.status != "ok":
+            return record
+        key = record.case.key
+        doubts = [doubt for phase in record.case.measure for doubt in of_times.get((key, phase), ())]
+        if record.case.task not in results.run.unranked:
+            doubts += _score_doubts(record)
+        return replace(record, findings=(*record.findings, *doubts)) if doubts else record
+
+    return results.with_records(map(doubted, results.records))
 
 
-def _doubts(record: Record, results: RunResults, timings: Timings) -> Iterator[Finding]:
-    key = record.case.key
-    phases: list[Measure] = [phase for phase in record.case.measure if (key, phase) in timings]
-    for phase in phases:
-        yield from _timing_doubts(phase, timings[key, phase])
-    if record.case.task not in results.run.unranked:
-        yield from _score_doubts(record)
+def _doubts_of_times(results: RunResults) -> Mapping[tuple[str, Measure], tuple[Finding, ...]]:
+    changes = drifting(list(results.timings.values()))
+    of_each = zip(results.estimates.items(), noises(results.stack), changes, strict=True)
+    return {
+        at: tuple(_timing_doubts(at[1], interval, spread, change))
+        for (at, interval), spread, change in of_each
+    }
 
 
-def _timing_doubts(phase: Measure, samples: Samples) -> Iterator[Finding]:
-    interval = estimate(samples)
+def _timing_doubts(
+    phase: Measure, interval: Interval, spread: float, change: float | None
+) -> Iterator[Finding]:
     if interval.screening:
         yield Finding("no_interval", f"{phase}: one process is a screening; two or more give an interval")
     elif not interval.usable:
@@ -59,10 +66,8 @@ def _timing_doubts(phase: Measure, samples: Samples) -> Iterator[Finding]:
             "no_interval",
             f"{phase}: {interval.processes} processes are too few for a 99 % interval of use here",
         )
-    spread = noise(samples)
     if spread > NOISY:
         yield Finding("noisy", f"{phase}: rounds of one process spread by {spread:.0%}")
-    change = drifting(samples)
     if change is not None:
         yield Finding("drift", f"{phase}: {change:+.0%} from the first round to the last")
 
@@ -95,9 +100,13 @@ def is_followed(record: Record, score: Score) -> bool:
     return score.trained_on == record.case.key or score.follows is not None
 
 
-def drifting(samples: Samples) -> float | None:
-    """The change from the first round to the last where it is shown and beyond noise; None otherwise."""
-    if trend_p(samples) >= DRIFT_P:  # of nearly all, and the line is the dear part
-        return None
+def drifting(many: Sequence[Samples]) -> list[float | None]:
+    """The change from the first round to the last where it is shown and beyond noise; None elsewhere."""
+    # the line is the dear part, and nearly all need none
+    of_each = zip(many, trend_ps(Stack(many)), strict=True)
+    return [_beyond_noise(samples) if p < DRIFT_P else None for samples, p in of_each]
+
+
+def _beyond_noise(samples: Samples) -> float | None:
     change = drift(samples).change
     return change if abs(change) > noise(samples) else None

@@ -13,7 +13,8 @@ from pathlib import Path
 from rnnbench.errors import RequestError
 from rnnbench.records import FORMAT, Block, Measure, Record, Run
 from rnnbench.results.encoding import Line, decode, decode_all
-from rnnbench.stats import Samples
+from rnnbench.stacked import Stack
+from rnnbench.stats import Interval, Samples, Summary, summarize
 
 RUN, RECORDS, BLOCKS = "run.json", "records.jsonl", "blocks.jsonl"
 
@@ -34,10 +35,26 @@ class RunResults:
         """(case key, phase) -> process -> round -> seconds per call."""
         return timings(self.blocks)
 
+    @cached_property
+    def stack(self) -> Stack:
+        """The values of ``timings`` in their order."""
+        return Stack(list(self.timings.values()))
+
+    @cached_property
+    def summaries(self) -> Mapping[tuple[str, Measure], Summary]:
+        """(case key, phase) -> what its processes come to."""
+        return dict(zip(self.timings, summarize(self.stack), strict=True))
+
+    @cached_property
+    def estimates(self) -> Mapping[tuple[str, Measure], Interval]:
+        """(case key, phase) -> seconds per call, with 99 % bounds."""
+        return {at: summary.interval() for at, summary in self.summaries.items()}
+
     def with_records(self, records: Iterable[Record]) -> RunResults:
         """The same run, and so the same timings, with other records."""
         changed = replace(self, records=tuple(records))
-        vars(changed)["timings"] = self.timings  # to sort a hundred thousand blocks twice takes long
+        # to sort a hundred thousand blocks twice takes long
+        vars(changed).update(timings=self.timings, stack=self.stack, estimates=self.estimates)
         return changed
 
 
@@ -111,11 +128,10 @@ def timings(blocks: Iterable[Block]) -> dict[tuple[str, Measure], dict[int, dict
         if processes is None:
             processes = found[at] = {}
         rounds = processes.get(block.process)
-        if rounds is None:
-            rounds = processes[block.process] = {}
-        elif rounds and block.round <= next(reversed(rounds)):
-            rounds.clear()
-        rounds[block.round] = block.per_call_s
+        if rounds is None or block.round <= next(reversed(rounds)):
+            processes[block.process] = {block.round: block.per_call_s}
+        else:
+            rounds[block.round] = block.per_call_s
     return found
 
 
@@ -153,7 +169,8 @@ def _lines(path: Path, kind: type[Line], problems: list[str]) -> list[Line]:
                 values.append(decode(kind, line))
             except RequestError as error:
                 problems.append(f"{path.name}:{number}: {error}")
-    with suppress(RequestError):
-        # what follows the last newline is the line in hand at a kill, whole or not
-        values.append(decode(kind, rest))
+    if rest:
+        with suppress(RequestError):
+            # what follows the last newline is the line in hand at a kill, whole or not
+            values.append(decode(kind, rest))
     return values

@@ -16,14 +16,15 @@ from rnnbench.results.deriving import DERIVED, derive
 from rnnbench.results.doubts import open_run
 from rnnbench.results.reading import RunResults, Timings, collection_paused, find_runs
 from rnnbench.results.reading import timings as timings_of
-from rnnbench.stats import estimate
+from rnnbench.stacked import Stack
+from rnnbench.stats import Interval, summarize
 
 _Row = dict[str, Any]
 _FROM_RUN = ("name", "suite", "started", "protocol")
 _FROM_CASE = ("key", *(field.name for field in fields(Case) if field.name not in ("train", "measure")))
 _FROM_TRAIN = tuple(field.name for field in fields(Train))
 _FROM_RECORD = ("status", "reason", "path", "step_path", "parameters", "compilations")
-_OF_ALL = (
+_TOLD = (
     "run", *_FROM_RUN[1:], *_FROM_CASE, *(f"train_{name}" for name in _FROM_TRAIN), "measure", *_FROM_RECORD,
     "findings",
 )  # fmt: skip
@@ -38,6 +39,12 @@ _OF_SCORE = (
     "metric", "higher_is_better", "score_mean", "score_min", "score_max", "seeds", "trivial", "trivial_name",
     "simple", "simple_name", "trained_on", "follows",
 )  # fmt: skip
+_MEASURED = (
+    *(name for of in (_OF_PHASE, _OF_PERCENTILE) for names in of.values() for name in names), "parity_worst",
+    *_OF_SCORE, *DERIVED,
+)  # fmt: skip
+_ABSENT = {f"{phase}_processes": 0 for phase in TIMED}
+"""What stands for no value, where that is not None."""
 # all fields in one go: results have ten thousand records
 _run_fields, _case_fields, _train_fields, _record_fields = (
     attrgetter(*names) for names in (_FROM_RUN, _FROM_CASE, _FROM_TRAIN, _FROM_RECORD)
@@ -59,42 +66,39 @@ def load(*paths: str | Path) -> pd.DataFrame:
     """
     folders = find_runs(Path(path) for path in paths or ("results",))
     with collection_paused():
-        return tabulate([open_run(folder) for folder in folders])
+        # one run after the other: what a hundred thousand blocks take up is used again
+        return tabulate(map(open_run, folders))
 
 
-def tabulate(runs: Sequence[RunResults]) -> pd.DataFrame:
+def tabulate(runs: Iterable[RunResults]) -> pd.DataFrame:
     """As ``load``, of runs that have been read."""
+    told: list[tuple[Any, ...]] = []
     rows: list[_Row] = []
     for results in runs:
-        timings = results.timings
-        steps = {name: percentile_timings(results.blocks, name) for name in _OF_PERCENTILE}
-        found = [_row(results.run, record, timings, steps) for record in results.records]
-        medians: dict[tuple[str, Measure], float] = {
-            (row["key"], phase): row[f"{phase}_median_s"]
-            for row in found
-            for phase in TIMED
-            if f"{phase}_median_s" in row
-        }
-        derived = derive(results, medians)
-        for row in found:
-            row |= derived[row["key"]]
-        rows += found
-    absent = {f"{phase}_processes": 0 for phase in TIMED}
-    table = pd.DataFrame(
-        {name: [row.get(name, absent.get(name)) for row in rows] for name in _columns(rows)}, copy=False
-    )
+        steps = _steps(results.blocks)
+        derived = derive(results, {at: time.value for at, time in results.estimates.items()})
+        told += [_told(results.run, record) for record in results.records]
+        rows += [
+            _measured(record, results.estimates, steps) | derived[record.case.key]
+            for record in results.records
+        ]
+    table = pd.DataFrame(_columns(told, rows), copy=False)
     for name in ("parameters", "compilations", "seeds", "train_clip", "train_target", "train_window"):
         # all None would be a column of objects, which Parquet cannot type
         table[name] = pd.to_numeric(table[name])
     return table
 
 
-def _columns(rows: Iterable[_Row]) -> list[str]:
+def _columns(told: Sequence[tuple[Any, ...]], rows: Sequence[_Row]) -> dict[str, Sequence[Any]]:
     """The fixed columns in their order, then phases and memory as they occur, by name."""
-    timed = [name for of in (_OF_PHASE, _OF_PERCENTILE) for names in of.values() for name in names]
-    fixed = [*_OF_ALL, *timed, "parity_worst", *_OF_SCORE, *DERIVED]
-    extra = sorted(set().union(*rows) - set(fixed))
-    return fixed + extra
+    columns: dict[str, Sequence[Any]] = dict.fromkeys(_TOLD, ())
+    columns.update(zip(_TOLD, zip(*told, strict=True), strict=bool(told)))
+    occurring = set().union(*rows)
+    for name in (*_MEASURED, *sorted(occurring.difference(_MEASURED))):
+        absent = _ABSENT.get(name)
+        # of a hundred columns most are absent as a whole
+        columns[name] = [row.get(name, absent) for row in rows] if name in occurring else [absent] * len(rows)
+    return columns
 
 
 def percentile_timings(blocks: Iterable[Block], name: str) -> Timings:
@@ -105,32 +109,45 @@ def percentile_timings(blocks: Iterable[Block], name: str) -> Timings:
     )
 
 
-def _row(run: Run, record: Record, timings: Timings, steps: Mapping[str, Timings]) -> _Row:
-    """The columns that have a value."""
+def _steps(blocks: Iterable[Block]) -> Mapping[str, Mapping[str, Interval]]:
+    """Percentile -> case key -> seconds of a single time step."""
+    streamed = [block for block in blocks if block.phase == "stream"]
+    found = {}
+    for name in _OF_PERCENTILE:
+        timings = percentile_timings(streamed, name)
+        summaries = summarize(Stack(list(timings.values())))
+        found[name] = {at[0]: summary.interval() for at, summary in zip(timings, summaries, strict=True)}
+    return found
+
+
+def _told(run: Run, record: Record) -> tuple[Any, ...]:
+    """The columns that every record has a value for."""
     case = record.case
-    row: _Row = dict(
-        zip(
-            _OF_ALL,
-            (
-                *_run_fields(run),
-                *_case_fields(case),
-                *_train_fields(case.train),
-                ",".join(case.measure),
-                *_record_fields(record),
-                "; ".join([finding.word for finding in record.findings]),
-            ),
-            strict=True,
-        )
+    return (
+        *_run_fields(run),
+        *_case_fields(case),
+        *_train_fields(case.train),
+        ",".join(case.measure),
+        *_record_fields(record),
+        "; ".join([finding.word for finding in record.findings]),
     )
+
+
+def _measured(
+    record: Record,
+    times: Mapping[tuple[str, Measure], Interval],
+    steps: Mapping[str, Mapping[str, Interval]],
+) -> _Row:
+    """The other columns, those that have a value."""
+    row: _Row = {}
+    key = record.case.key
     for phase in TIMED:
-        samples = timings.get((case.key, phase))
-        if samples:
-            time = estimate(samples)
+        time = times.get((key, phase))
+        if time is not None:
             row |= zip(_OF_PHASE[phase], (time.value, time.low, time.high, time.processes), strict=True)
-    for name, percentiles in steps.items():
-        samples = percentiles.get((case.key, "stream"))
-        if samples:
-            time = estimate(samples)
+    for name, of_cases in steps.items():
+        time = of_cases.get(key)
+        if time is not None:
             row |= zip(_OF_PERCENTILE[name], (time.value, time.low, time.high), strict=True)
     if record.parity:
         row["parity_worst"] = max(record.parity.worst.values(), default=None)

@@ -37,12 +37,12 @@ FEW = 4
 def draw_rounds(name: str, title: str, alt: str, lines: Sequence[Line], y: Axis) -> Panel:
     """Values over rounds, a line for each process; at the right a strip with their histogram."""
     with drawing():
-        figure, axes = canvas(title, width=0.62)
+        figure, axes = canvas(title, width=0.62, bottom=0.245)
         for style, points, label in lines:
             (line,) = axes.plot([at for at, _ in points], [value for _, value in points], label=label)
             line.set(color=style.colour, marker=style.marker, ms=2.6, lw=0.7, ls=style.dash)
         scale(axes, Axis("round"), y)
-        strip = figure.add_axes((0.80, 0.18, 0.17, 0.66))
+        strip = figure.add_axes((0.80, 0.245, 0.17, 0.595))
         values = [value for _, points, _ in lines for _, value in points]
         strip.hist(values, bins=min(20, len(values)), range=axes.get_ylim(), orientation="horizontal")
         for bar in strip.patches:
@@ -50,9 +50,9 @@ def draw_rounds(name: str, title: str, alt: str, lines: Sequence[Line], y: Axis)
         strip.set_ylim(axes.get_ylim())
         _bare(strip)
         if 1 < len(lines) <= FEW:
-            # beside the name of the axis, where no line runs
+            # below the axis, where no line runs
             figure.legend(
-                loc="upper right", bbox_to_anchor=(0.985, 0.93), ncols=len(lines), fontsize=7, frameon=False,
+                loc="lower center", ncols=len(lines), fontsize=7, frameon=False,
                 handlelength=2.2, columnspacing=1.0, borderpad=0, handletextpad=0.4,
             )  # fmt: skip
         return rendered(figure, name, title, alt)

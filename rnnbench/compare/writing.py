@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,14 @@ from rnnbench.errors import RequestError
 FORMAT = 1
 NAME = "verdict.json"
 CHANGES = ("vanished", "new", "newly_failing", "newly_ok", "still_failing")
+_OF_CASE = attrgetter(*AXES)
 
 
 def encode(comparison: Comparison, fail_on: Collection[str] = ()) -> bytes:
     """One JSON object in UTF-8. Infinite bounds are the strings "Infinity" and "-Infinity"."""
     changes = [each for name in CHANGES for each in getattr(comparison, name)]
-    # many rows share a case; to hash one is what most of the time would go to
-    cases = {id(row.case): row.case for row in (*comparison.rows, *changes)}
-    cases |= {id(row.base_case): row.base_case for row in comparison.rows}
-    keys = {name: case.key for name, case in cases.items()}
+    cases = {each.case.key: each.case for each in (*comparison.rows, *changes)}
+    cases |= {row.base_case.key: row.base_case for row in comparison.rows}
     counts = Counter(row.verdict for row in comparison.rows)
     content = {
         "format": FORMAT,
@@ -39,8 +39,8 @@ def encode(comparison: Comparison, fail_on: Collection[str] = ()) -> bytes:
         "confirmed": comparison.confirmed,
         "forced": comparison.forced,
         "counts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-        "cases": {keys[each]: {name: getattr(case, name) for name in AXES} for each, case in cases.items()},
-        "rows": [_row(row, keys) for row in comparison.rows],
+        "cases": {key: dict(zip(AXES, _OF_CASE(case), strict=True)) for key, case in cases.items()},
+        "rows": [_row(row) for row in comparison.rows],
         **{name: [_change(each) for each in getattr(comparison, name)] for name in CHANGES},
         "notes": list(comparison.notes),
     }
@@ -67,11 +67,11 @@ def write(comparison: Comparison, file: Path, fail_on: Collection[str] = ()) -> 
     return content
 
 
-def _row(row: Row, keys: Mapping[int, str]) -> dict[str, Any]:
+def _row(row: Row) -> dict[str, Any]:
     ratio, gain = row.ratio, row.gain
     return {
-        "case": keys[id(row.case)],
-        "base_case": keys[id(row.base_case)],
+        "case": row.case.key,
+        "base_case": row.base_case.key,
         "kind": row.kind,
         "what": row.what,
         "verdict": row.verdict,

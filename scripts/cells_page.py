@@ -73,8 +73,8 @@ def measure(run: Path) -> tuple[dict[str, str], str]:
     lines = {str(cell): line for cell, rows in table.groupby("cell") if (line := _measured(rows))}
     updates = " or ".join(f"{steps:.0f}" for steps in sorted(table.train_steps.dropna().unique()))
     machine = (
-        f"Measured on {facts.machine.get('cpu', 'a CPU')}, {facts.started[:10]}, suite `{facts.suite}`, trained "
-        f"by {updates} updates.\n\n"
+        f"Measured on {facts.machine.get('cpu', 'a CPU')}, {facts.started[:10]}, suite `{facts.suite}`, "
+        f"trained by {updates} updates.\n\n"
     )
     return lines, machine
 

@@ -1,7 +1,7 @@
 """Writes docs/gallery.md and its pictures from runs of the shipped suites.
 
-``python scripts/gallery.py RUN...``; each RUN is the folder of a run. For each suite the page has the command,
-the answer in words as the report gives it, and the first panel of some of its figures.
+``python scripts/gallery.py RUN...``; each RUN is the folder of a run. For each suite the page has the
+command, the answer in words as the report gives it, and the first panel of some of its figures.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SHOWN = {
 """Suite -> names of figures; of a suite that is not named here, the first."""
 HEAD = """# Gallery
 
-Written by `scripts/gallery.py` from runs of the shipped suites: the answer of each report in its own words, and some of
-its figures. The figures hold for the machine they were made on; run the command to have yours.
+Written by `scripts/gallery.py` from runs of the shipped suites: the answer of each report in its own words,
+and some of its figures. They hold for the machine they were made on; run the command to have yours.
 """
 
 

@@ -44,6 +44,7 @@ def test_the_terminal_has_a_row_per_case_and_its_interval() -> None:
     ("said", "words"),
     [
         (seconds(0.00123456), "1.23 ms"),
+        (seconds(-0.00123456), "-1.23 ms"),
         (seconds(0.0), "0 s"),
         (seconds(12.3), "12.3 s"),
         (seconds(1.5e-3, "µs"), "1500 µs"),

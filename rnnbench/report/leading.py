@@ -73,7 +73,8 @@ def _place(results: RunResults, groups: Sequence[Ranking]) -> str:
     known += [counted(cores, "core")] if isinstance(cores, int) else []
     devices = sorted({safe(record.case.device, 20) for record in results.records if record.status == "ok"})
     known += [] if devices in ([], ["cpu"]) else [listed(devices)]
-    known += [safe(machine["os"], 40)] if machine.get("os") else []
+    # its release stands in the fingerprint
+    known += [safe(str(machine["os"]).partition(" ")[0], 40)] if machine.get("os") else []
     phases = sorted({PHASES[group.phase] for group in groups if group.phase and group.ranked})
     judged = f", by the time of one {listed(phases, 'or')}" if phases else ""
     return f"On this machine ({', '.join(known)}){judged}:" if known else f"On this machine{judged}:"

@@ -31,8 +31,8 @@ def seconds(value: float | None, unit: str | None = None) -> str:
 
 
 def unit_of(values: Iterable[float]) -> str:
-    """The unit in which the smallest of ``values`` has a digit before the point."""
-    smallest = min((value for value in values if value > 0), default=1.0)
+    """The unit in which the smallest of ``values``, of either sign, has a digit before the point."""
+    smallest = min((abs(value) for value in values if abs(value) > 0), default=1.0)
     return next((name for scale, name in UNITS if smallest >= scale), "ns")
 
 

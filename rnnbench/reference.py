@@ -2,7 +2,7 @@
 
 The oracle runs the cell's own ``step`` over NumPy in float64. Every implementation gets the same
 canonical parameters and the same probe, and must reproduce outputs, final state, loss, every
-gradient and three plain-SGD steps within a tolerance that grows with the length.
+gradient and three SGD steps within a tolerance that grows with the length.
 This module never times anything and never starts a process.
 """
 
@@ -25,8 +25,10 @@ from rnnbench.cells.placing import time_major
 from rnnbench.contracts import Batch, Cell, Network, NetworkSpec, Parameters, SequenceCell, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
+from rnnbench.training import update
 
-PROBE_TRAINING = TrainingSpec(optimizer="sgd", lr=0.1, clip=None)
+PROBE_TRAINING = TrainingSpec(optimizer="sgd", lr=0.1, clip=1.0)
+"""Clipped, or three steps of a wide network without bounds (linear, relu) leave the range of float32."""
 PROBE_STEPS = 3
 
 
@@ -158,7 +160,7 @@ def reference_answers(
     trained = start
     step = gradients
     for number in range(steps):
-        trained = {name: value - PROBE_TRAINING.lr * step[name] for name, value in trained.items()} | running
+        trained = update(ops, PROBE_TRAINING, trained, step, {}, np.float64(number + 1))[0] | running
         if number < steps - 1:
             _, step = value_and_grad(loss_of)(trained)
     after = outputs_of(trained)[0] if steps and running else None

@@ -81,8 +81,8 @@ class ReferenceNetwork:
 
     def train_step(self, batch: Batch) -> float:
         loss, gradients = self.gradients(batch)
-        for name, g in gradients.items():
-            self._parameters[name] = (self._parameters[name] - PROBE_TRAINING.lr * g).astype(self._dtype)
+        for name, value in clipped_step(self._parameters, gradients).items():
+            self._parameters[name] = value.astype(self._dtype)
         self._known = None
         return float(loss)
 
@@ -144,17 +144,36 @@ def _loss(cell: Cell, spec: NetworkSpec, parameters: Mapping[str, np.ndarray], b
     return float(network_loss(ops, spec, outputs, data.targets, data.lengths))
 
 
-def test_trained_parameters_are_three_steps_of_plain_sgd() -> None:
-    cell, spec = LSTM(), spec_of(LSTM())
+def clipped_step(
+    parameters: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """p - 0.1 g, with g shortened to a length of 1 where it is longer."""
+    length = np.linalg.norm(np.concatenate([np.ravel(g) for g in gradients.values()]))
+    return {name: value - 0.1 * gradients[name] / max(1.0, length) for name, value in parameters.items()}
+
+
+def test_trained_parameters_are_three_clipped_steps_of_sgd() -> None:
+    cell, spec = LSTM(), spec_of(LSTM(), readout="each", loss="mse")
     parameters, batch = probe_parameters(cell, spec), probe_batch(cell, spec, 5, 3)
     expected = {name: value.copy() for name, value in parameters.items()}
     for _ in range(PROBE_STEPS):
         gradients = reference_answers(cell, spec, expected, batch).gradients
-        expected = {name: value - 0.1 * gradients[name] for name, value in expected.items()}
+        expected = clipped_step(expected, gradients)
     trained = reference_answers(cell, spec, parameters, batch).trained
     for name, value in trained.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-13)
         assert np.abs(value - parameters[name]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["elman_linear", "tcn"])
+def test_three_steps_of_a_wide_network_without_bounds_stay_small(name: str) -> None:
+    spec = replace(spec_of(CELLS[name]), hidden=80, layers=2, loss="mse", readout="last")
+    parameters, batch = probe_parameters(CELLS[name], spec), probe_batch(CELLS[name], spec, 7, 4)
+    answers = reference_answers(CELLS[name], spec, parameters, batch)
+    norm = np.linalg.norm(np.concatenate([np.ravel(g) for g in answers.gradients.values()]))
+    assert norm > 10, "or a plain step would do"
+    moved = [float(np.abs(value - parameters[key]).max()) for key, value in answers.trained.items()]
+    assert 1e-4 < max(moved) <= 0.3
 
 
 def test_the_probe_hides_nothing() -> None:

@@ -242,9 +242,13 @@ def _sure(results: RunResults, groups: Sequence[Ranking]) -> list[str]:
         and math.isfinite(row.to_best.high)
     ]
     if halves:
+        half = math.expm1(median(halves))
+        known = (
+            f"are known to ± {half:.1%} or better" if half < 1 else "have bounds too wide to say by how much"
+        )
         said.append(
             f"Each case ran in {run.processes} fresh processes, in turns with the others; bounds hold at "
-            f"99 %. Half of all ratios are known to ± {math.expm1(median(halves)):.1%} or better."
+            f"99 %. Half of all ratios {known}."
         )
     elif any(group.screening for group in groups):
         said.append("Each case ran in one process: a screening, which proves no difference.")

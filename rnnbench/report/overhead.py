@@ -14,7 +14,7 @@ import numpy as np
 from rnnbench.records import Case, Measure, Record
 from rnnbench.report.ranking import Ranking
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import Interval, Samples, estimate, fit_lines
+from rnnbench.stats import Interval, Samples, fit_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ def overheads(results: RunResults, groups: Sequence[Ranking]) -> tuple[Overhead,
         for row in group.ranked:
             case = row.record.case
             if group.phase is not None:
-                point = _Point(group, row.label, row.record, timings[case.key, group.phase])
+                time_s = row.times[group.phase].value
+                point = _Point(group, row.label, row.record, timings[case.key, group.phase], time_s)
                 found.setdefault(replace(case, length=0), []).append(point)
     lines = [_line(points) for points in found.values() if len(points) > 1]
     return tuple(sorted(filter(None, lines), key=lambda line: (line.title, line.step.value)))
@@ -64,6 +65,7 @@ class _Point(NamedTuple):
     label: str
     record: Record
     samples: Samples
+    time_s: float
 
 
 def _line(points: Sequence[_Point]) -> Overhead | None:
@@ -74,8 +76,8 @@ def _line(points: Sequence[_Point]) -> Overhead | None:
     if not set.intersection(*(set(each) for each in samples.values())):
         return None
     fixed, step = fit_lines(samples)
-    times = {T: estimate(each).value for T, each in samples.items()}
-    off = max(abs(fixed.value + step.value * T - time) / time for T, time in times.items())
+    times = dict(zip(_steps(points), (point.time_s for point in points), strict=True))
+    off = max(abs(fixed.value + step.value * T - time_s) / time_s for T, time_s in times.items())
     order = sorted(zip((point.record.case.length for point in points), _steps(points), strict=True))
     lengths, steps = zip(*order, strict=True)
     off_line = off if len(samples) > 2 else None

@@ -10,8 +10,8 @@ from rnnbench.escaping import safe
 from rnnbench.records import TIMED, Case, Measure, Record, Score
 from rnnbench.report.words import labels, phase_of
 from rnnbench.results.doubts import drifting, is_followed
-from rnnbench.results.reading import RunResults, Timings
-from rnnbench.stats import Interval, estimate, ranks, ratio
+from rnnbench.results.reading import RunResults
+from rnnbench.stats import Interval, ranks, ratio
 
 NAMED = ("task", "length", "cell", "backend", "implementation", "device", "env", "measure")
 WORDS = {"hidden": "H", "batch": "B", "layers": "layers", "threads": "threads"}
@@ -83,7 +83,6 @@ def rank_groups(results: RunResults) -> tuple[Ranking, ...]:
 
     Of the tasks that the run names as negative controls the times are ranked, the scores never.
     """
-    timings = results.timings
     names = labels([record.case for record in results.records])
     scores = scores_by_network(results.records, names)
     varying = varying_fields([record.case for record in results.records])
@@ -94,7 +93,7 @@ def rank_groups(results: RunResults) -> tuple[Ranking, ...]:
     for records in groups.values():
         case = records[0].case
         phase = phase_of(record.case for record in records)
-        rows = _rows(records, phase, timings, names)
+        rows = _rows(results, records, phase, names)
         learned = scores.get(case.network, {})
         other = describe(case, varying)
         ranked = case.task not in results.run.unranked
@@ -154,8 +153,9 @@ def describe(case: Case, fields: Sequence[str]) -> str:
 
 
 def _rows(
-    records: Sequence[Record], phase: Measure | None, timings: Timings, names: dict[str, str]
+    results: RunResults, records: Sequence[Record], phase: Measure | None, names: dict[str, str]
 ) -> tuple[Row, ...]:
+    timings, estimates = results.timings, results.estimates
     samples = {
         record.case.key: timings[record.case.key, phase]
         for record in records
@@ -167,7 +167,7 @@ def _rows(
     rows = []
     for record in records:
         key = record.case.key
-        measured = {each: estimate(timings[key, each]) for each in TIMED if (key, each) in timings}
+        measured = {each: estimates[key, each] for each in TIMED if (key, each) in estimates}
         to_best = ratio(samples[key], samples[best]) if best is not None and key in samples else None
         score = record.score if record.score and is_followed(record, record.score) else None
         rows.append(Row(names[key], record, order.get(key), measured, to_best, score, changes.get(key)))

@@ -18,7 +18,6 @@ from playwright.sync_api import Locator, Page
 pytestmark = pytest.mark.browser
 
 NAMES = "#ranked tbody th.name"
-CLIPBOARD = ["clipboard-read", "clipboard-write"]
 
 
 def column(page: Page, title: str) -> list[str]:

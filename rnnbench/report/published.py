@@ -9,7 +9,7 @@ from rnnbench.published import Published, published_beside
 from rnnbench.records import Measure
 from rnnbench.report.words import PHASES, bounds, labels, seconds
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import Interval, estimate
+from rnnbench.stats import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,15 @@ class Shape:
 
 def shapes_beside(results: RunResults) -> list[Shape]:
     """Every shape of the run for which figures were published; [] for a suite that repeats nobody's."""
-    timings = results.timings
+    estimates = results.estimates
     names = labels([record.case for record in results.records])
     found: dict[tuple[str, Measure], dict[Line, float]] = {}
     for record in results.records:
         for figure in published_beside(results.run.suite, record.case):
             lines = found.setdefault((figure.shape, figure.phase), {})
             lines[_theirs(figure)] = figure.seconds
-            if samples := timings.get((record.case.key, figure.phase)):
-                time = estimate(samples)
+            time = estimates.get((record.case.key, figure.phase))
+            if time is not None:
                 lines[_ours(names[record.case.key], time)] = time.value
     return [
         Shape(f"{safe(shape)}, {PHASES[phase]}", tuple(sorted(lines, key=lines.__getitem__)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rnnbench.escaping import safe
-from rnnbench.records import TIMED, Record
-from rnnbench.results.reading import RunResults, Timings
-from rnnbench.stats import Interval, estimate
+from rnnbench.records import TIMED, Measure, Record
+from rnnbench.results.reading import RunResults
+from rnnbench.stats import Interval
 
 _US = 1e6
 
@@ -21,21 +21,20 @@ def github_action_benchmark(results: RunResults) -> bytes:
     where no usable one is known; ``extra`` says what doubts there are. Scores are not in it: of
     most of them, more is better.
     """
-    timings = results.timings
+    estimates = results.estimates
     entries = [
         entry
         for record in results.records
         if record.status == "ok"
-        for entry in (*_times(record, timings), *_peaks(record))
+        for entry in (*_times(record, estimates), *_peaks(record))
     ]
     return json.dumps(entries, ensure_ascii=False, allow_nan=False, indent=1).encode()
 
 
-def _times(record: Record, timings: Timings) -> Iterator[dict[str, Any]]:
+def _times(record: Record, estimates: Mapping[tuple[str, Measure], Interval]) -> Iterator[dict[str, Any]]:
     for phase in TIMED:
-        samples = timings.get((record.case.key, phase))
-        if samples:
-            time = estimate(samples)
+        time = estimates.get((record.case.key, phase))
+        if time is not None:
             entry = _entry(record, phase, "us", time.value * _US)
             yield entry | {"extra": _extra(record, time)} | _range(time)
 

@@ -13,7 +13,6 @@ from typing import Any
 from rnnbench.errors import RequestError
 from rnnbench.records import Curve, Record, Run, Score
 from rnnbench.results.reading import RunResults
-from rnnbench.stats import estimate
 
 _WHERE = "--format tensorboard"
 _NAME_LIMIT = 120
@@ -59,13 +58,13 @@ def folder_name(text: str) -> str:
 
 def _curves(results: RunResults) -> list[tuple[Record, Score, Curve, float]]:
     """(record, score, curve, seconds of a training step) of the cases that were trained themselves."""
-    timings = results.timings
+    estimates = results.estimates
     found = []
     for record in results.records:
         score = record.score
         if score is not None and score.trained_on == record.case.key:
-            samples = timings.get((record.case.key, "train_step"))
-            step_s = estimate(samples).value if samples else 0.0
+            time = estimates.get((record.case.key, "train_step"))
+            step_s = time.value if time is not None else 0.0
             found += [(record, score, curve, step_s) for curve in score.curves]
     return found
 

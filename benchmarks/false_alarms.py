@@ -25,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnbench.ci.gating import PROCESSES_LEAST, PROCESSES_MOST, ROUNDS_LEAST, ROUNDS_MOST
+from rnnbench.ci.gating import PROCESSES_LEAST, PROCESSES_MOST
 from rnnbench.compare import Comparison, compare_axis, confirm
 from rnnbench.doctor.selftest import BASE, ENVIRONMENTS, PLUGIN, SAME, SLOWER, WARM_S, only
 from rnnbench.judging import judge
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.replication import Replication
-from rnnbench.measuring.stations import Protocol
+from rnnbench.measuring.stations import COMPARING
 from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import discover
@@ -117,7 +117,7 @@ def measure(folder: Path, networks: int, most: int, *, slower_only: bool) -> Non
             folder=folder / name,
             command=sys.argv,
             environments=sides,
-            protocol=Protocol(rounds=ROUNDS_LEAST, most_rounds=ROUNDS_MOST, warm_s=WARM_S),
+            protocol=replace(COMPARING, warm_s=WARM_S),
             replication=Replication(start=min(PROCESSES_LEAST, most), most=most),
             again=again,
         )

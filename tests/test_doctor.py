@@ -49,6 +49,7 @@ from rnnbench.doctor.selftest import (
 from rnnbench.doctor.selftest_plugin import EVERY, Longer, SelfTest
 from rnnbench.measuring.limits import Limits
 from rnnbench.measuring.machine import Machine
+from rnnbench.measuring.stations import Protocol
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.plugins import discover
 from rnnbench.records import Case, Record
@@ -131,7 +132,7 @@ def test_a_quiet_machine_is_said_to_be_quiet() -> None:
         (but(memory_free_bytes=1 << 30), "memory", "1.0 GiB of memory are free"),
         (but(limits=Limits(memory_bytes=4 << 30, memory_free_bytes=3 << 29)), "memory", "1.5 GiB"),
         (but(swapped_pages=12), "swap", "12 pages"),
-        (but(clock_tick_s=1e-3), "clock", "has 20 steps, and 100 are needed"),
+        (but(clock_tick_s=1e-3), "clock", "has 5 steps, and 100 are needed"),
         (but({"clock_source": "acpi_pm"}, clock_read_s=4e-6), "clock", "acpi_pm.* costs 4e-06 s"),
         (but(gpus=(Gpu("NVIDIA", "H (0)", 0.06, 0, 80 << 30),)), "gpu", "computed 6%"),
         (but(gpus=(Gpu("AMD", "card0", 0.0, 9 << 30, 80 << 30),)), "gpu", "9.0 of 80.0 GiB"),
@@ -156,7 +157,7 @@ def test_each_disturbance_is_told_apart(readings: Readings, word: str, said: str
         but(limits=Limits(cores=4.0, throttled=0.0)),
         but(variables={"OMP_NUM_THREADS": "1", "LD_PRELOAD": ""}),
         but(memory_free_bytes=2 << 30),
-        but(clock_tick_s=2e-4),  # 100 steps in 20 ms
+        but(clock_tick_s=5e-5),  # 100 steps in 5 ms
         but(gpus=(Gpu("NVIDIA", "H (0)", 0.05, 0, 0),)),
     ],
 )
@@ -578,7 +579,9 @@ def test_a_live_self_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             assert record.status == "ok", record.reason
 
     monkeypatch.setattr(selftest_module, "measure_overhead", partial(measure_overhead, rounds=4))
-    size = Size(("elman",), (4,), rounds=4, processes=2, most=2, budget_s=120.0)
+    few = Protocol(rounds=4, block_s=0.005)
+    monkeypatch.setattr(selftest_module, "COMPARING", few)
+    size = Size(("elman",), (4,), processes=2, most=2, budget_s=120.0)
     tested = self_test(tmp_path, Silent(), size)
     assert tested.lost == ()
     assert len(tested.identical) == len(tested.slower) == size.networks == 2

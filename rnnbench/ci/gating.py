@@ -17,7 +17,7 @@ from rnnbench.measuring.ledger import Progress
 from rnnbench.measuring.process import STRANGE
 from rnnbench.measuring.refusals import Refused
 from rnnbench.measuring.replication import Replication
-from rnnbench.measuring.stations import Protocol
+from rnnbench.measuring.stations import COMPARING, Protocol
 from rnnbench.offers import Offer, Offers
 from rnnbench.planning.plan import Plan, check, needs_devices, plan
 from rnnbench.plugins import Plugins, discover
@@ -32,7 +32,6 @@ FIRST_SHARE = 0.6
 """Of the budget: what is flagged must be measured again, or a regression would end as inconclusive."""
 
 PROCESSES_LEAST, PROCESSES_MOST = 6, 20
-ROUNDS_LEAST, ROUNDS_MOST = 10, 80
 _NOTHING = (
     "no case is ok on both sides, so nothing was compared; where a revision has to be built before it can be "
     "imported, give --install COMMAND"
@@ -45,7 +44,7 @@ _UNUSED = (
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much ``ci`` measures: six fresh processes and ten rounds at the least, more where it is noisy.
+    """How much ``ci`` measures: six fresh processes and twenty rounds at the least, more where it is noisy.
 
     What is given here holds, whatever the suite says.
     """
@@ -67,7 +66,7 @@ class Effort:
             return self.protocol
         if ("defaults", "rounds") in suite.document.places:
             return Protocol(rounds=suite.rounds)
-        return Protocol(rounds=ROUNDS_LEAST, most_rounds=ROUNDS_MOST)
+        return COMPARING
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from rnnbench.doctor.advice import Advice
 from rnnbench.doctor.readings import Readings
+from rnnbench.measuring.stations import COMPARING
 
 BUSY_SHARE = 0.10
 LOAD_SHARE = 0.5
@@ -15,7 +16,6 @@ GPU_BUSY = 0.05
 GPU_MEMORY = 0.10
 LEAST_MEMORY_BYTES = 2 << 30
 """A worker with a framework takes up to a gibibyte, and two of them may be compared."""
-BLOCK_S = 0.020
 LEAST_TICKS = 100
 """A block is to last at least so many ticks of the clock: then rounding to a tick is below 1 %."""
 CLOCK_READ_S = 2e-6
@@ -198,14 +198,15 @@ def check_memory(readings: Readings) -> Iterator[Advice]:
 
 
 def check_clock(readings: Readings) -> Iterator[Advice]:
-    """Whether the clock can tell a block of 20 ms."""
-    ticks = BLOCK_S / readings.clock_tick_s
+    """Whether the clock can tell the shortest blocks that are timed."""
+    block_s = COMPARING.block_s
+    ticks = block_s / readings.clock_tick_s
     if ticks < LEAST_TICKS or readings.clock_read_s > CLOCK_READ_S:
         source = readings.machine.clock_source
         yield Advice(
             "clock",
             f"the clock{f' ({source})' if source else ''} has steps of {readings.clock_tick_s:.2g} s and "
-            f"costs {readings.clock_read_s:.2g} s a reading: a block of {BLOCK_S:g} s has {ticks:.0f} steps, "
+            f"costs {readings.clock_read_s:.2g} s a reading: a block of {block_s:g} s has {ticks:.0f} steps, "
             f"and {LEAST_TICKS} are needed",
             "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource, where the "
             "kernel offers it",

@@ -19,7 +19,7 @@ from rnnbench.errors import RequestError
 from rnnbench.measuring.launch import Environment
 from rnnbench.measuring.ledger import Progress
 from rnnbench.measuring.replication import Replication
-from rnnbench.measuring.stations import Protocol
+from rnnbench.measuring.stations import COMPARING
 from rnnbench.offers import offers_of
 from rnnbench.planning.plan import Plan, check, plan
 from rnnbench.plugins import Plugins, discover
@@ -82,7 +82,6 @@ class Size:
 
     cells: tuple[str, ...]
     batches: tuple[int, ...]
-    rounds: int
     processes: int
     most: int
     budget_s: float
@@ -93,9 +92,9 @@ class Size:
         return len(self.cells) * len(LENGTHS) * len(self.batches)
 
 
-WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 20, 6, 20, 720.0)
+WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 6, 20, 720.0)
 """20 networks."""
-QUICK = Size(("gru", "lstm"), (4,), 10, 4, 8, 120.0)
+QUICK = Size(("gru", "lstm"), (4,), 4, 8, 120.0)
 """4 networks, for a first impression."""
 
 
@@ -179,7 +178,7 @@ def plan_self_test(plugins: Plugins, size: Size) -> Plan:
         lengths=", ".join(map(str, LENGTHS)),
         batches=", ".join(map(str, size.batches)),
         backend=NAME,
-        rounds=size.rounds,
+        rounds=COMPARING.rounds,
         processes=size.processes,
         budget_s=size.budget_s,
     )
@@ -231,7 +230,7 @@ def _measure(
         folder=folder,
         command=["rnnbench", "doctor", "--self-test"],
         environments=ENVIRONMENTS,
-        protocol=Protocol(rounds=size.rounds, warm_s=WARM_S),
+        protocol=replace(COMPARING, warm_s=WARM_S),
         replication=Replication(size.processes, size.most, half_width=HALF_WIDTH),
         again=again,
     )

@@ -35,6 +35,14 @@ class Protocol:
     case_limit_s: float = 300.0
 
 
+COMPARING = Protocol(rounds=20, most_rounds=160, block_s=0.005)
+"""Where two versions of one network are told apart: many short blocks.
+
+On a shared machine a core's speed changes in steps of about a block, and the median over rounds drops the
+blocks that a change fell into; so in one time four blocks of 5 ms tell more than one of 20 ms.
+"""
+
+
 def worker_key(case: Case) -> WorkerKey:
     """The worker that a case needs."""
     settings = Settings(device=case.device, dtype=case.dtype, threads=case.threads)

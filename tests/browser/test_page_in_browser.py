@@ -9,6 +9,7 @@ import pytest
 import synthetic
 from axe_playwright_python.sync_playwright import Axe
 from browsed import Open
+from playwright.sync_api import expect
 
 from rnnbench.compare import compare_axis
 
@@ -86,10 +87,11 @@ def test_every_status_and_finding_can_be_seen_with_its_reason(opened: Open, full
         if status != "ok":
             row = page.locator("#troubled tr").filter(has_text=status.replace("_", " ")).first
             row.scroll_into_view_if_needed()
-            assert reason in row.inner_text()
+            # what is far below is laid out some frames after it came into view
+            expect(row).to_contain_text(reason, use_inner_text=True)
     for word in synthetic.FINDINGS:
         assert page.locator("#findings tr").filter(has_text=f"why it is {word}").first.is_visible()
-    assert "REGRESSION" in page.locator("#comparison").inner_text()
+    expect(page.locator("#comparison")).to_contain_text("REGRESSION", use_inner_text=True)
     assert page.locator("#others h3").count() == 2
 
 

@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from rnnbench.choices import Attention, DropoutKind, Dtype, Loss, Merge, Norm, Optimizer, Readout
+
 if TYPE_CHECKING:
     from rnnbench.cells.ops import Array, Ops
 
 API_VERSION = 1
 
-Readout = Literal["last", "each"]
-Loss = Literal["cross_entropy", "mse"]
-Merge = Literal["none", "concat", "sum"]
-Norm = Literal["none", "layer", "batch"]
-DropoutKind = Literal["between", "variational"]
-Attention = Literal["none", "bahdanau", "luong_dot", "luong_general", "luong_concat"]
-Optimizer = Literal["sgd", "adam"]
-Dtype = Literal["float32", "float64"]
 Parameters = Mapping[str, np.ndarray]
 State = Mapping[str, np.ndarray]
 

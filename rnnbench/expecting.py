@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from rnnbench.contracts import Dtype
+from rnnbench.choices import Dtype
 from rnnbench.errors import RequestError, nearest
 from rnnbench.verifying import Verdict
 

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rnnbench.contracts import Attention, DropoutKind, Merge, Norm, Optimizer, TrainingSpec
+from rnnbench.choices import Attention, DropoutKind, Merge, Norm, Optimizer
+from rnnbench.contracts import TrainingSpec
 from rnnbench.thresholds import Thresholds
 
 FORMAT = 2

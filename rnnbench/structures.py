@@ -9,17 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from rnnbench.contracts import (
-    Attention,
-    Cell,
-    DecoderSpec,
-    DropoutKind,
-    Dtype,
-    Merge,
-    NetworkSpec,
-    Norm,
-    SequenceCell,
-)
+from rnnbench.choices import Attention, DropoutKind, Dtype, Merge, Norm
+from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, SequenceCell
 
 COMPOSED = ("elman", "lstm", "gru")
 """These stand for all where layers are put together: what does that sees a cell by output and state alone."""

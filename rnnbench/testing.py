@@ -24,18 +24,8 @@ import numpy as np
 from rnnbench.cells import rnnbench_cells
 from rnnbench.cells.composing import running_of
 from rnnbench.cells.network import part, sizes_of, unroll
-from rnnbench.contracts import (
-    Batch,
-    Cell,
-    Loss,
-    Merge,
-    NetworkSpec,
-    Parameters,
-    Readout,
-    SequenceCell,
-    Session,
-    TrainingSpec,
-)
+from rnnbench.choices import Loss, Merge, Readout
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, SequenceCell, Session, TrainingSpec
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.records import Parity
 from rnnbench.reference import (

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rnnbench.contracts import AffineCell, Cell, Dtype, Settings
+from rnnbench.choices import Dtype
+from rnnbench.contracts import AffineCell, Cell, Settings
 from rnnbench.measuring.gate import Gate
 from rnnbench.measuring.launch import allowed_cores
 from rnnbench.measuring.process import WorkerKey

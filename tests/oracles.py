@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.contracts import Batch, Cell, Merge, NetworkSpec, Sizes
+from rnnbench.choices import Merge
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Sizes
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers
 
 I, H, P = 3, 5, 2  # noqa: E741 - the field's names

@@ -12,7 +12,8 @@ from rnnbench.cells.attending import attend, attention_shapes, prepare
 from rnnbench.cells.decoding import NO_FLOW, Target, target_of
 from rnnbench.cells.network import network_outputs, parameter_shapes
 from rnnbench.cells.placing import time_major
-from rnnbench.contracts import Attention, Batch, Cell, DecoderSpec, NetworkSpec, Settings, TrainingSpec
+from rnnbench.choices import Attention
+from rnnbench.contracts import Batch, Cell, DecoderSpec, NetworkSpec, Settings, TrainingSpec
 from rnnbench.describing import describe
 from rnnbench.errors import RequestError, Unsupported
 from rnnbench.numpy_ops import NumpyOps

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from rnnbench.contracts import Attention, DecoderSpec, NetworkSpec, Session, Settings
+from rnnbench.choices import Attention
+from rnnbench.contracts import DecoderSpec, NetworkSpec, Session, Settings
 from rnnbench.errors import Unsupported
 from rnnbench.plugins import FIRST_PARTY, discover
 from rnnbench.reference import (

@@ -12,7 +12,8 @@ from autograd import jacobian
 from rnnbench.cells.elman import Elman
 from rnnbench.cells.network import network_loss, network_outputs
 from rnnbench.cells.placing import time_major
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Readout, Sizes
+from rnnbench.choices import Readout
+from rnnbench.contracts import Batch, Cell, NetworkSpec, Sizes
 from rnnbench.gradient_flow import closed_form, measure_flow, step_jacobian
 from rnnbench.numpy_ops import NumpyOps
 from rnnbench.reference import probe_batch, probe_parameters

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from oracles import gates_side_by_side
 
-from rnnbench.contracts import Attention, DecoderSpec, NetworkSpec
+from rnnbench.choices import Attention
+from rnnbench.contracts import DecoderSpec, NetworkSpec
 from rnnbench.reference import probe_batch, probe_parameters, reference_answers, reference_decoded
 from rnnbench.testing import CELLS
 

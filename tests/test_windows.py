@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rnnbench.cells.elman import Elman
-from rnnbench.contracts import Batch, Cell, NetworkSpec, Readout
+from rnnbench.choices import Readout
+from rnnbench.contracts import Batch, Cell, NetworkSpec
 from rnnbench.reference import Answers, probe_batch, probe_parameters, reference_answers
 from rnnbench.testing import CELLS
 

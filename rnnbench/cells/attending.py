@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.contracts import Attention
+from rnnbench.choices import Attention
 
 NEVER = -1e30
 """The score of padding. Its weight is exactly 0; with -inf, gradients of a softmax would be NaN."""

@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 
 from rnnbench.cells.normalising import BATCH_NORM_MOMENTUM, batch_norm, batch_norm_by, layer_norm
 from rnnbench.cells.ops import Array, Arrays, Ops
-from rnnbench.contracts import NetworkSpec, Norm
+from rnnbench.choices import Norm
+from rnnbench.contracts import NetworkSpec
 
 LayerNorm = Callable[[Ops, Array, Array, Array], Array]
 BatchNorm = Callable[[Ops, Array, Array, Array, Array | None], tuple[Array, Array, Array]]

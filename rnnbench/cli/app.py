@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+
+from rnnbench.choices import Attention, Merge, Norm, Readout
 
 UsageError: Any = typer.BadParameter.__bases__[0]
 """What click raises for a wrong command line; typer has it under its own roof or click's, by version."""
@@ -55,13 +56,7 @@ RunsArgument = Annotated[
 ]
 
 
-class Listed(StrEnum):
-    """What ``rnnbench list`` lists."""
-
-    backends = "backends"
-    cells = "cells"
-    tasks = "tasks"
-    suites = "suites"
+Listed = Literal["backends", "cells", "tasks", "suites"]
 
 
 @app.callback(invoke_without_command=True)
@@ -270,40 +265,7 @@ def list_(
     """List backends (with versions and devices), cells, tasks or suites, and why something is unavailable."""
     from rnnbench.cli import looking
 
-    looking.list_(what.value, plugin or [], json=json)
-
-
-class Merged(StrEnum):
-    """How two directions are merged; none: forward alone."""
-
-    none = "none"
-    concat = "concat"
-    sum = "sum"
-
-
-class Read(StrEnum):
-    """What the head reads."""
-
-    last = "last"
-    each = "each"
-
-
-class Normed(StrEnum):
-    """What each layer's output is normalised over; none: it is left as it is."""
-
-    none = "none"
-    layer = "layer"
-    batch = "batch"
-
-
-class Attended(StrEnum):
-    """Attention of a decoder."""
-
-    none = "none"
-    bahdanau = "bahdanau"
-    luong_dot = "luong_dot"
-    luong_general = "luong_general"
-    luong_concat = "luong_concat"
+    looking.list_(what, plugin or [], json=json)
 
 
 @app.command()
@@ -314,15 +276,15 @@ def describe(
     output: Annotated[int, typer.Option("--output", min=1, help="Outputs of the head.")] = 10,
     vocab: Annotated[int | None, typer.Option("--vocab", min=1, help="Tokens; inputs are embedded.")] = None,
     layers: Annotated[int, typer.Option("--layers", min=1, max=64, help="Stacked layers.")] = 1,
-    bidirectional: Annotated[Merged, typer.Option("--bidirectional", help="Merge.")] = Merged.none,
+    bidirectional: Annotated[Merge, typer.Option("--bidirectional", help="Merge.")] = "none",
     projection: Annotated[
         int | None,
         typer.Option("--projection", min=1, help="Projected output features, where a cell has them."),
     ] = None,
-    norm: Annotated[Normed, typer.Option("--norm", help="Of each layer's output.")] = Normed.none,
-    readout: Annotated[Read, typer.Option("--readout", help="The last valid step, or each.")] = Read.last,
+    norm: Annotated[Norm, typer.Option("--norm", help="Of each layer's output.")] = "none",
+    readout: Annotated[Readout, typer.Option("--readout", help="The last valid step, or each.")] = "last",
     attention: Annotated[
-        Attended | None, typer.Option("--attention", help="With a decoder, and what it attends with.")
+        Attention | None, typer.Option("--attention", help="With a decoder, and what it attends with.")
     ] = None,
     input_feeding: Annotated[
         bool, typer.Option("--input-feeding", help="What Luong's attention says is read at the next step.")
@@ -338,21 +300,21 @@ def describe(
     if input_feeding and attention is None:
         message = "feeds back what a decoder's attention says. Give --attention luong_general, say"
         raise RequestError(message, where="--input-feeding")
-    if norm is not Normed.none and attention is not None:
+    if norm != "none" and attention is not None:
         raise RequestError("decoders have none. Leave it out, or --attention", where="--norm")
     spec = NetworkSpec(
         cell=cell,
         input_size=features,
         hidden=hidden,
         output_size=output,
-        readout=readout.value if attention is None else "each",
+        readout=readout if attention is None else "each",
         loss="cross_entropy",
         layers=layers,
-        bidirectional=bidirectional.value,
+        bidirectional=bidirectional,
         vocab=vocab,
         projection=projection,
-        norm=norm.value,
-        decoder=None if attention is None else DecoderSpec(features, attention.value, input_feeding),
+        norm=norm,
+        decoder=None if attention is None else DecoderSpec(features, attention, input_feeding),
     )
     describing.describe_cell(spec, plugin_files=plugin or [], json=json)
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic_core import to_json
 from rich.console import Console
 
+from rnnbench.choices import Dtype
 from rnnbench.cli.console import open_console, say, say_error, tabulate
 from rnnbench.cli.measuring import discover_plugins, write_new
-from rnnbench.contracts import Dtype
 from rnnbench.errors import RequestError, nearest
 from rnnbench.escaping import safe
 from rnnbench.offers import offers_of

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from rnnbench.contracts import Attention, DropoutKind, Dtype, Merge, Norm, Optimizer
+from rnnbench.choices import Attention, DropoutKind, Dtype, Merge, Norm, Optimizer
 from rnnbench.records import MEASURES
 
 _BUDGET = r"^[0-9]+(\.[0-9]+)? ?(s|min|h)$"

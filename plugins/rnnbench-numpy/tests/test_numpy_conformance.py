@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from rnnbench_numpy.backend import NumpyBackend
 
-from rnnbench.contracts import Merge, NetworkSpec, Session, Settings
+from rnnbench.choices import Merge
+from rnnbench.contracts import NetworkSpec, Session, Settings
 from rnnbench.testing import CELLS, RECURRENT, conformance_specs, parity_of, step_parity_of
 
 PAIRS = [(name, way) for name, cell in CELLS.items() for way in NumpyBackend().implementations(cell)]

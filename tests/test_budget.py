@@ -20,11 +20,14 @@ def test_a_budget_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 159.0
     assert budget.remaining_s() == 1
     assert not budget.over()
+    now = 120.0
+    assert budget.share_ends(8) == 125.0
     now = 161.0
+    assert budget.share_ends(8) == 161.0
     assert budget.remaining_s() == 0
     assert budget.over()
     assert not Budget(None).over()
-    assert Budget(None).remaining_s() == math.inf
+    assert Budget(None).remaining_s() == Budget(None).share_ends(3) == math.inf
 
 
 @given(seconds, seconds, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -236,6 +237,26 @@ def test_rounds_go_on_until_the_process_is_precise() -> None:
     assert counts[0] == 10
     assert 10 <= counts[1] <= 36
     assert counts[2] == 80
+
+
+@pytest.mark.parametrize(("until_s", "rounds"), [(math.inf, 80), (15.5, 16), (3.0, 10)])
+def test_further_rounds_end_with_their_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, until_s: float, rounds: int
+) -> None:
+    """Never precise, and a second for every block."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("rnnbench.measuring.turns.time.monotonic", lambda: clock.now)
+    rng = np.random.default_rng(9)
+
+    def seconds(backend: str, loops: int) -> float:
+        clock.now += 1.0
+        return 1e-3 * loops * float(np.exp(rng.normal(0, 0.9)))
+
+    floor, told, loops = FakeFloor(seconds=seconds), Told(), Loops()
+    one = station()
+    loops.guess([one], floor.protocol.block_s)
+    take_turns(floor, [one], 0, 10, 7, loops, told.keep, told.fail, most=80, until=1000.0 + until_s)  # type: ignore[arg-type]
+    assert len(told.blocks) == rounds
 
 
 class SlowFloor(FakeFloor):

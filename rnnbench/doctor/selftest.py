@@ -92,7 +92,7 @@ class Size:
         return len(self.cells) * len(LENGTHS) * len(self.batches)
 
 
-WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 6, 20, 720.0)
+WHOLE = Size(("elman", "elman_relu", "gru", "gru_reset_before", "lstm"), (4, 16), 6, 20, 1200.0)
 """20 networks."""
 QUICK = Size(("gru", "lstm"), (4,), 4, 8, 120.0)
 """4 networks, for a first impression."""

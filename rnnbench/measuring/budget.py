@@ -23,6 +23,10 @@ class Budget:
             return math.inf
         return max(0.0, self.total_s - (time.monotonic() - self.begun))
 
+    def share_ends(self, parts: int) -> float:
+        """When, by ``time.monotonic()``, one of so many equal parts of what remains is spent."""
+        return time.monotonic() + self.remaining_s() / parts
+
     def over(self) -> bool:
         """Nothing is left."""
         return self.remaining_s() <= 0.0

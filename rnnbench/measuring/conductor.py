@@ -150,8 +150,9 @@ class _Conductor:
             # turns cannot be taken with an earlier sitting
             self._ledger.reopen(cases)
             self._loops.forget(cases)
+            until = self._budget.share_ends(self._replication.start * (len(groups) - number + 1))
             stations = self._start(floor, cases, prove=not self._again)
-            living = self._take_turns(floor, stations, 0, self._protocol.rounds, number)
+            living = self._take_turns(floor, stations, 0, self._protocol.rounds, number, until)
             self._clear(floor, cases)
             self._finish(floor, living)
 
@@ -188,13 +189,21 @@ class _Conductor:
         return living
 
     def _take_turns(
-        self, floor: Floor, stations: Sequence[Station], process: int, rounds: int, seed: int
+        self,
+        floor: Floor,
+        stations: Sequence[Station],
+        process: int,
+        rounds: int,
+        seed: int,
+        until: float,
     ) -> list[Station]:
         ledger, most = self._ledger, self._protocol.most_rounds
-        # a budget that allows fewer rounds than are wanted allows no further ones
+        # a budget that allows fewer rounds than are wanted allows no further ones; nor may those of one
+        # process take what the others need, for it is they that make an interval narrow
         most = most if rounds == self._protocol.rounds else None
+        keep, fail = ledger.keep_block, ledger.fail
         return take_turns(
-            floor, stations, process, rounds, seed, self._loops, ledger.keep_block, ledger.fail, most=most
+            floor, stations, process, rounds, seed, self._loops, keep, fail, most=most, until=until
         )
 
     def _finish(self, floor: Floor, living: list[Station]) -> None:
@@ -260,8 +269,9 @@ class _Conductor:
                         f"process {process + 1} of {processes}, group {number} of {len(groups)}: "
                         f"{_describe(cases[0])}"
                     )
+                    until = self._budget.share_ends((processes - process) * (len(groups) - number + 1))
                     stations = self._start(floor, cases, prove=False)
-                    living = self._take_turns(floor, stations, process, rounds, number)
+                    living = self._take_turns(floor, stations, process, rounds, number, until)
                     self._amend(living, process)
                     self._clear(floor, cases)
 

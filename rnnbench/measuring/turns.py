@@ -138,13 +138,14 @@ def take_turns(
     failed: Failed,
     *,
     most: int | None = None,
+    until: float = math.inf,
 ) -> list[Station]:
     """Measure all stations, started before, in turns; returns those that went through.
 
-    ``rounds`` are run; with ``most`` further ones until the times of this process are precise, or a case
-    comes near its time limit. Where loops have to be calibrated, a round goes before that is not kept. A
-    block in which something was compiled is not kept. A case whose worker dies is reported by ``failed``;
-    the other cases of that worker are started again and go on.
+    ``rounds`` are run; with ``most`` further ones until the times of this process are precise, a case
+    comes near its time limit, or ``time.monotonic()`` passes ``until``. Where loops have to be calibrated, a
+    round goes before that is not kept. A block in which something was compiled is not kept. A case whose
+    worker dies is reported by ``failed``; the other cases of that worker are started again and go on.
     """
     living = list(stations)
     rng = np.random.default_rng([seed, process])
@@ -158,7 +159,7 @@ def take_turns(
     times: dict[tuple[str, Measure], dict[int, float]] = {}
     size, pace = len(living), _Pace(living, floor.protocol.case_limit_s)
     for number, order in enumerate(balanced_orders(size, most or rounds, rng)):
-        if not living or (number >= rounds and pace.ends(living)):
+        if not living or (number >= rounds and (pace.ends(living) or time.monotonic() > until)):
             break
         if number >= rounds and number % 2 == 0 and is_precise(_of_living(times, living)):
             break

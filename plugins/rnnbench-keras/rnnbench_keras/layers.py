@@ -20,6 +20,7 @@ from rnnbench.cells.composing import compose, running_of
 from rnnbench.cells.network import merge, network_loss, part, sizes_of, split_directions, valid_steps
 from rnnbench.cells.ops import Array, Arrays
 from rnnbench.cells.penalty import l2_penalty
+from rnnbench.cells.placing import DeviceBatch
 from rnnbench.contracts import Cell, NetworkSpec, TrainingSpec
 from rnnbench_keras.forms import KerasForm
 from rnnbench_keras.ops import KerasOps
@@ -95,15 +96,11 @@ class KerasStack:
         return cls(cell, spec, training, form, turn, layers)
 
     def outputs(
-        self, parameters: Arrays, data: Arrays, *, training: bool = False
+        self, parameters: Arrays, data: DeviceBatch, *, training: bool = False
     ) -> tuple[Array, dict[str, Array]]:
-        """Data {inputs (B,T,I) or (B,T), lengths, state} -> outputs (B,O) or (B,T,O), and final states.
-
-        Where ``data`` also has dropout, it holds the masks (B,T,F) or (B,1,F) of layers' inputs. ``training``
-        as in ``rnnbench.cells.network.network_outputs``.
-        """
-        spec, lengths = self.spec, data["lengths"]
-        x = data["inputs"] if spec.vocab is None else OPS.rows(parameters["embed.E"], data["inputs"])
+        """As ``rnnbench.cells.placing.batch_outputs``, of a batch-major one: outputs (B,O) or (B,T,O)."""
+        spec, lengths = self.spec, data.lengths
+        x = data.inputs if spec.vocab is None else OPS.rows(parameters["embed.E"], data.inputs)
         mask = valid = None
         if lengths is not None:
             mask = OPS.swap(valid_steps(OPS, x.shape[1], lengths), 0, 1)
@@ -114,13 +111,13 @@ class KerasStack:
         ys: list[Array] = []
         for index in range(spec.layers):
             if ys:
-                x, running = join(index - 1, merge(OPS, spec, ys), x, data.get("dropout"), valid)
+                x, running = join(index - 1, merge(OPS, spec, ys), x, data.dropout, valid)
                 final.update(running)
             ys = []
             for direction in spec.directions:
                 prefix = f"layers.{index}.{direction}."
                 layer, p = self.layers[index, direction], part(parameters, prefix)
-                start = part(data["state"], prefix)
+                start = part(data.state or {}, prefix)
                 if direction == "forward":
                     y, last = self._run(layer, p, x, mask, start)
                 else:
@@ -137,15 +134,12 @@ class KerasStack:
         final.update(running)
         return OPS.matmul(y, parameters["head.W"]) + parameters["head.b"], final
 
-    def loss(self, parameters: Arrays, data: Arrays) -> tuple[Array, dict[str, Array]]:
-        """A scalar, and the running statistics after the batch.
-
-        ``data`` also has targets, with time first where there is one for each step.
-        """
+    def loss(self, parameters: Arrays, data: DeviceBatch) -> tuple[Array, dict[str, Array]]:
+        """A scalar, and the running statistics after the batch."""
         y, final = self.outputs(parameters, data, training=True)
         if self.spec.readout == "each":
             y = OPS.swap(y, 0, 1)
-        loss = network_loss(OPS, self.spec, y, data["targets"], data["lengths"])
+        loss = network_loss(OPS, self.spec, y, data.targets, data.lengths)
         if self.training.l2:
             loss = loss + l2_penalty(OPS, self.training, parameters)
         return loss, running_of(final)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from rnnbench.cells.network import state_shapes
 from rnnbench.cells.ops import Array
+from rnnbench.cells.placing import DeviceBatch, place
 from rnnbench.cells.streaming import split_steps
 from rnnbench.contracts import Batch, Parameters
 from rnnbench_keras.layers import KerasStack
@@ -115,22 +117,14 @@ class KerasNetwork:
         seen = self._runner.watch(*(self.put(self._sample(length))[0] for length in (2, 3)))
         return f"{self._stack.form.words} on {self._where}, {seen}"
 
-    def put(self, batch: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
+    def put(self, batch: Batch) -> tuple[DeviceBatch, DeviceBatch]:
         """Inputs batch-major, as Keras has them; targets of every step with time first, as the loss does.
 
         Once without and once with dropout, for which ``forward``, which has none, must not be traced again.
         """
-        targets = np.asarray(batch.targets)
-        if self._spec.readout == "each":
-            targets = np.swapaxes(targets, 0, 1)
-        tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
-        data = {
-            "inputs": self._place(batch.inputs, "int32" if tokens else self._dtype),
-            "targets": self._place(targets, "int32" if classes else self._dtype),
-            "lengths": None if batch.lengths is None else self._place(batch.lengths, "int32"),
-            "state": self._place_all(self._zeros(len(batch.inputs)) | dict(batch.state or {})),
-        }
-        return data, data if batch.dropout is None else {**data, "dropout": self._place_all(batch.dropout)}
+        full = replace(batch, state=self._zeros(len(batch.inputs)) | dict(batch.state or {}))
+        data = place(self._spec, full, self._place, batch_major=True)
+        return data._replace(dropout=None), data
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
@@ -152,8 +146,8 @@ class KerasNetwork:
     def put_steps(self, batch: Batch) -> tuple[Sequence[Any], Any]:
         """See Network."""
         inputs, state = split_steps(self._stack.cell, self._spec, batch)
-        dtype = "int32" if self._spec.vocab is not None else self._dtype
-        return [self._place(x, dtype) for x in inputs], self._place_all(state)
+        xs = [self._place(x, integers=self._spec.vocab is not None) for x in inputs]
+        return xs, {name: self._place(value) for name, value in state.items()}
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """See Network."""
@@ -195,9 +189,6 @@ class KerasNetwork:
     def _zeros(self, size: int) -> dict[str, np.ndarray]:
         return {name: np.zeros((size, *shape)) for name, shape in self._state_shapes.items()}
 
-    def _place_all(self, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {name: self._place(value, self._dtype) for name, value in values.items()}
-
-    def _place(self, value: np.ndarray, dtype: str) -> Any:
+    def _place(self, value: np.ndarray, integers: bool = False) -> Any:
         # always a copy: a framework may otherwise keep reading the caller's memory
-        return self._runner.place(np.array(value, dtype=dtype, order="C"))
+        return self._runner.place(np.array(value, "int32" if integers else self._dtype, order="C"))

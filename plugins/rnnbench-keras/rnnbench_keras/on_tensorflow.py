@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.ops import Array
+from rnnbench.cells.placing import DeviceBatch
 from rnnbench.contracts import Parameters, Settings
 from rnnbench.errors import Unavailable
 from rnnbench.training import start_slots, update
@@ -237,5 +238,5 @@ def name_path(graph: Any) -> str:
     return " and ".join(sorted(kernels)) or "unrolled graph"
 
 
-def _shape(data: Any) -> tuple[Any, ...]:
-    return data["inputs"].shape, data["targets"].shape, data["lengths"] is None, "dropout" in data
+def _shape(data: DeviceBatch) -> tuple[Any, ...]:
+    return data.inputs.shape, data.targets.shape, data.lengths is None, data.dropout is None

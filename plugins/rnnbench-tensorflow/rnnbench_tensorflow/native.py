@@ -24,6 +24,7 @@ from rnnbench.cells.activations import LEAKY_SLOPE
 from rnnbench.cells.composing import compose
 from rnnbench.cells.network import merge, part, sizes_of, split_directions, valid_steps
 from rnnbench.cells.ops import Array, Arrays, Ops
+from rnnbench.cells.placing import DeviceBatch
 from rnnbench.contracts import Cell, NetworkSpec
 from rnnbench_tensorflow.forms import KerasForm
 
@@ -64,7 +65,7 @@ def keras_weights(form: KerasForm, cell: Cell, p: Arrays) -> list[Array]:
 
 
 @dataclass(frozen=True, slots=True)
-class KerasNetwork:
+class KerasLayers:
     """Embedding, Keras layers by (layer, direction), readout and head."""
 
     cell: Cell
@@ -73,7 +74,7 @@ class KerasNetwork:
     layers: dict[tuple[int, str], Any]
 
     @classmethod
-    def create(cls, cell: Cell, spec: NetworkSpec, form: KerasForm, dtype: str) -> KerasNetwork:
+    def create(cls, cell: Cell, spec: NetworkSpec, form: KerasForm, dtype: str) -> KerasLayers:
         """Build all layers; the top one returns sequences only where the readout wants every step."""
         layers = {}
         for index in range(spec.layers):
@@ -86,18 +87,12 @@ class KerasNetwork:
         return cls(cell, spec, form, layers)
 
     def outputs(
-        self,
-        ops: Ops,
-        parameters: Arrays,
-        inputs: Array,
-        lengths: Array | None,
-        state: Arrays,
-        *,
-        dropout: Arrays | None,
-        training: bool,
+        self, ops: Ops, parameters: Arrays, batch: DeviceBatch, *, training: bool
     ) -> tuple[Array, dict[str, Array]]:
-        """As ``network_outputs``, batch-major: inputs (B,T,I) or tokens (B,T) -> (B,O) or (B,T,O)."""
-        x = inputs if self.spec.vocab is None else ops.rows(parameters["embed.E"], inputs)
+        """As ``batch_outputs``, of a batch-major one: inputs (B,T,I) or tokens (B,T) -> (B,O) or (B,T,O)."""
+        x, lengths = batch.inputs, batch.lengths
+        if self.spec.vocab is not None:
+            x = ops.rows(parameters["embed.E"], x)
         mask = valid = None
         if lengths is not None:
             mask = ops.swap(valid_steps(ops, x.shape[1], lengths), 0, 1)
@@ -108,7 +103,7 @@ class KerasNetwork:
         ys: list[Array] = []
         for index in range(self.spec.layers):
             if ys:
-                x, running = join(index - 1, merge(ops, self.spec, ys), x, dropout, valid)
+                x, running = join(index - 1, merge(ops, self.spec, ys), x, batch.dropout, valid)
                 final.update(running)
             ys = []
             for direction in self.spec.directions:
@@ -119,7 +114,7 @@ class KerasNetwork:
                     part(parameters, prefix),
                     _reverse(x, lengths) if backward else x,
                     mask,
-                    part(state, prefix),
+                    part(batch.state or {}, prefix),
                 )
                 final.update({prefix + name: value for name, value in last.items()})
                 # without sequences y is the last valid h (B,H): of step 0 in the backward direction

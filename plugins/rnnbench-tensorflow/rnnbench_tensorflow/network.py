@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.composing import running_of
-from rnnbench.cells.decoding import target_of
 from rnnbench.cells.network import network_loss, state_shapes
-from rnnbench.cells.ops import Array, Arrays
+from rnnbench.cells.ops import Array
 from rnnbench.cells.penalty import l2_penalty
+from rnnbench.cells.placing import DeviceBatch, place
 from rnnbench.cells.streaming import network_step, split_steps
 from rnnbench.contracts import Batch, Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.training import start_slots, update
 from rnnbench_tensorflow.ops import TensorflowOps
 
 Outputs = Callable[..., tuple[Array, dict[str, Array]]]
-"""ops, parameters, inputs, lengths, state and the keywords dropout, training and, for a decoder, target ->
-outputs, in the layout of the inputs, and final states."""
+"""ops, parameters, batch and the keyword training -> outputs, in the inputs' layout, and final states."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DeviceBatch:
-    """Tensors by name: inputs, targets, lengths (or None), state; ``shape`` decides which trace fits.
-
-    ``dropout`` stands apart, for there is none in ``forward``: in the layout of the inputs.
-    """
+class PlacedBatch:
+    """Once ``plain``, as ``forward`` has it, and once with dropout; ``shape`` decides which trace fits."""
 
     shape: tuple[Any, ...]
-    tensors: dict[str, Any]
-    dropout: dict[str, Any]
+    plain: DeviceBatch
+    whole: DeviceBatch
 
 
 class TensorflowNetwork:
@@ -95,34 +91,16 @@ class TensorflowNetwork:
             self._trace_apart()
         return f"{self._words}, {' and '.join(sorted(self._kernels))}"
 
-    def put(self, batch: Batch) -> DeviceBatch:
+    def put(self, batch: Batch) -> PlacedBatch:
         """Host -> device: inputs in the layout of ``outputs``, targets time-major."""
-        inputs, targets = np.asarray(batch.inputs), np.asarray(batch.targets)
-        if self._time_major:
-            inputs = np.swapaxes(inputs, 0, 1)
-        if self._spec.readout == "each":
-            targets = np.swapaxes(targets, 0, 1)
         size = len(batch.inputs)
-        state = {name: np.zeros((size, *shape)) for name, shape in self._state_shapes.items()}
-        state.update(batch.state or {})
-        tokens, classes = self._spec.vocab is not None, self._spec.loss == "cross_entropy"
+        zeros = {name: np.zeros((size, *shape)) for name, shape in self._state_shapes.items()}
+        full = replace(batch, state={**zeros, **(batch.state or {})})
         with tf.device(self._placement):
-            dropout = {
-                name: self._constant(np.swapaxes(mask, 0, 1) if self._time_major else mask)
-                for name, mask in (batch.dropout or {}).items()
-            }
-            tensors = {
-                "inputs": self._constant(inputs, integers=tokens),
-                "targets": self._constant(targets, integers=classes),
-                "lengths": None if batch.lengths is None else self._constant(batch.lengths, integers=True),
-                "state": {name: self._constant(value) for name, value in state.items()},
-            }
-            if batch.target_lengths is not None:
-                tensors["target_lengths"] = self._constant(batch.target_lengths, integers=True)
-            if batch.decoder_inputs is not None:
-                tensors["decoder_inputs"] = self._constant(batch.decoder_inputs.T, integers=True)
-        optional = tuple(name for name in ("lengths", "decoder_inputs") if tensors.get(name) is not None)
-        return DeviceBatch((inputs.shape, targets.shape, optional), tensors, dropout)
+            whole = place(self._spec, full, self._constant, batch_major=not self._time_major)
+        plain = whole._replace(dropout=None)
+        absent = tuple(value is None for value in plain)
+        return PlacedBatch((batch.inputs.shape, batch.targets.shape, absent), plain, whole)
 
     def forward(self, batch: Any) -> tuple[Any, Any]:
         """See Network."""
@@ -187,59 +165,41 @@ class TensorflowNetwork:
         tf.config.experimental.reset_memory_stats(self._placement)
         return peak
 
-    def _run(self, function: str, batch: DeviceBatch) -> Any:
+    def _run(self, function: str, batch: PlacedBatch) -> Any:
+        data = batch.plain if function == "forward" else batch.whole
         # to find the trace by type, as tf.function does, takes as long as to call it
-        inputs = (batch.tensors,) if function == "forward" else (batch.tensors, batch.dropout)
-        key = (function, batch.shape, len(inputs[-1]))
+        key = (function, batch.shape, data.dropout is None)
         if key not in self._traces:
-            self._trace(function, key, *inputs)
-        return self._traces[key](*inputs)
+            self._trace(function, key, data)
+        return self._traces[key](data)
 
-    def _trace(self, function: str, key: tuple[Any, ...], *inputs: Any) -> None:
+    def _trace(self, function: str, key: tuple[Any, ...], inputs: Any) -> None:
         start = time.perf_counter()
-        self._traces[key] = self._functions[function].get_concrete_function(*inputs)
+        self._traces[key] = self._functions[function].get_concrete_function(inputs)
         self._trace_s += time.perf_counter() - start
 
-    def _constant(self, value: np.ndarray, *, integers: bool = False) -> Any:
+    def _constant(self, value: np.ndarray, integers: bool = False) -> Any:
         return tf.constant(np.ascontiguousarray(value, np.int32 if integers else self._dtype))
 
     def _values(self) -> dict[str, Any]:
         return {name: variable.read_value() for name, variable in self._parameters.items()}
 
-    def _compute(
-        self,
-        values: Arrays,
-        batch: Mapping[str, Any],
-        dropout: Arrays | None = None,
-        *,
-        training: bool = False,
-    ) -> tuple[Array, dict[str, Array]]:
-        target: dict[str, Any] = {}
-        if "target_lengths" in batch:
-            fed = batch.get("decoder_inputs")
-            target["target"] = target_of(batch["targets"], batch["target_lengths"], fed)
-        inputs, lengths, state = batch["inputs"], batch["lengths"], batch["state"]
-        return self._outputs(
-            self._ops, values, inputs, lengths, state, dropout=dropout, training=training, **target
-        )
-
-    def _trace_forward(self, batch: Any) -> tuple[Any, Any]:
-        y, final = self._compute(self._values(), batch)
+    def _trace_forward(self, batch: DeviceBatch) -> tuple[Any, Any]:
+        y, final = self._outputs(self._ops, self._values(), batch, training=False)
         if self._time_major and self._spec.readout == "each":
             y = self._ops.swap(y, 0, 1)
         self._note_kernels()
         return y, final
 
-    def _trace_gradients(self, batch: Any, dropout: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    def _trace_gradients(self, batch: DeviceBatch) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """Loss, gradients, and the running statistics after the batch."""
         values = self._values()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            y, final = self._compute(values, batch, dropout, training=True)
+            y, final = self._outputs(self._ops, values, batch, training=True)
             if not self._time_major and self._spec.readout == "each":
                 y = self._ops.swap(y, 0, 1)
-            lengths = batch.get("target_lengths", batch["lengths"])
-            loss = network_loss(self._ops, self._spec, y, batch["targets"], lengths)
+            loss = network_loss(self._ops, self._spec, y, batch.targets, batch.output_lengths)
             if self._training.l2:
                 loss = loss + l2_penalty(self._ops, self._training, values, self._cell)
         gradients = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -248,9 +208,9 @@ class TensorflowNetwork:
         dense = {name: tf.convert_to_tensor(value) for name, value in gradients.items()}
         return loss, dense, running_of(final)
 
-    def _trace_train_step(self, batch: Any, dropout: Any) -> Any:
+    def _trace_train_step(self, batch: DeviceBatch) -> Any:
         # the function itself, not its body: TensorFlow inlines the trace that is already there
-        loss, gradients, running = self._functions["gradients"](batch, dropout)
+        loss, gradients, running = self._functions["gradients"](batch)
         slots = {
             slot: {name: variable.read_value() for name, variable in variables.items()}
             for slot, variables in self._slots.items()
@@ -283,15 +243,11 @@ class TensorflowNetwork:
         steps = (T, B) if self._time_major else (B, T)
         tokens = self._spec.vocab is not None
         full, dtype = (steps, tf.int32) if tokens else ((*steps, self._spec.input_size), self._dtype)
-        batch = {
-            "inputs": tf.TensorSpec(full, dtype),
-            "lengths": tf.TensorSpec((B,), tf.int32) if self._spec.lengths else None,
-            "state": {
-                name: tf.TensorSpec((B, *shape), self._dtype) for name, shape in self._state_shapes.items()
-            },
-        }
+        lengths = tf.TensorSpec((B,), tf.int32)
+        state = {name: tf.TensorSpec((B, *shape), self._dtype) for name, shape in self._state_shapes.items()}
+        batch = DeviceBatch(tf.TensorSpec(full, dtype), None, lengths if self._spec.lengths else None, state)
         if self._spec.decoder is not None:
-            batch["targets"] = batch["decoder_inputs"] = tf.TensorSpec((T, B), tf.int32)
-            batch["target_lengths"] = tf.TensorSpec((B,), tf.int32)
+            answers = tf.TensorSpec((T, B), tf.int32)
+            batch = batch._replace(targets=answers, target_lengths=lengths, decoder_inputs=answers)
         with tf.device(self._placement):
             tf.function(self._trace_forward, autograph=False).get_concrete_function(batch)

@@ -13,12 +13,13 @@ import tensorflow as tf  # type: ignore[import-untyped]
 
 from rnnbench.cells.decoding import check_decoder
 from rnnbench.cells.handling import refuse_unknown
-from rnnbench.cells.network import network_outputs, stack_layers
+from rnnbench.cells.network import stack_layers, unroll
+from rnnbench.cells.placing import batch_outputs
 from rnnbench.cells.scanning import check_affine, scan_layer
 from rnnbench.contracts import Cell, NetworkSpec, Parameters, SequenceCell, Settings, TrainingSpec
 from rnnbench.errors import Unavailable, Unsupported, nearest
 from rnnbench_tensorflow.forms import HANDLED, keras_form
-from rnnbench_tensorflow.native import KerasNetwork
+from rnnbench_tensorflow.native import KerasLayers
 from rnnbench_tensorflow.network import TensorflowNetwork
 
 IMPLEMENTATIONS = ("native", "portable", "compiled", "scan")
@@ -120,24 +121,18 @@ class TensorflowSession:
             )
         check_decoder(spec, implementation, "compiled")
         network = partial(TensorflowNetwork, cell, spec, parameters, training, self.settings, self.placement)
-        if implementation == "scan":
-            check_affine(cell)
-            stack = partial(stack_layers, layer=scan_layer)
-            return network(
-                lambda ops, p, inputs, lengths, state, **options: network_outputs(
-                    ops, cell, spec, p, inputs, lengths, state, stack, **options
-                ),
-                "affine scan in chunks of √T steps",
-                time_major=True,
-            )
         if implementation != "native":
-            xla = implementation == "compiled"
+            scan, xla = implementation == "scan", implementation == "compiled"
+            if scan:
+                check_affine(cell)
             what = "all steps at once" if isinstance(cell, SequenceCell) else "the cell's step"
+            words = "affine scan in chunks of √T steps" if scan else f"{what}, XLA" if xla else what
+            stack = partial(stack_layers, layer=scan_layer if scan else unroll)
             return network(
-                lambda ops, p, inputs, lengths, state, **options: network_outputs(
-                    ops, cell, spec, p, inputs, lengths, state, **options
+                lambda ops, p, batch, *, training: batch_outputs(
+                    ops, cell, spec, p, batch, stack, training=training
                 ),
-                f"{what}, XLA" if xla else what,
+                words,
                 time_major=True,
                 xla=xla,
             )
@@ -146,7 +141,7 @@ class TensorflowSession:
         if form is None:
             raise Unsupported(f'Keras has no layer for cell "{spec.cell}"; use "portable"')
         with tf.device(self.placement):
-            layers = KerasNetwork.create(cell, spec, form, self.settings.dtype)
+            layers = KerasLayers.create(cell, spec, form, self.settings.dtype)
         return network(layers.outputs, form.words, time_major=False)
 
 

@@ -174,7 +174,7 @@ def without_bias(native):
 
 
 def without_mask(native):
-    run = native.KerasNetwork._run
+    run = native.KerasLayers._run
     return lambda self, layer, p, x, mask, state: run(self, layer, p, x, None, state)
 
 
@@ -209,7 +209,7 @@ def test_gate_catches_a_dropped_bias(sessions, monkeypatch):
 def test_gate_catches_padding_that_reaches_the_state(sessions, monkeypatch):
     from rnnbench_tensorflow import native
 
-    monkeypatch.setattr(native.KerasNetwork, "_run", without_mask(native))
+    monkeypatch.setattr(native.KerasLayers, "_run", without_mask(native))
     spec = replace(SMALL, lengths=True)
     assert not parity_of(sessions["float32"], CELLS["lstm"], spec, "native", "float32").passed
 

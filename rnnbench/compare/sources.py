@@ -5,7 +5,6 @@ Nothing that is named is changed; what git or a zip holds is unpacked into a fol
 
 from __future__ import annotations
 
-import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -173,15 +172,13 @@ def _unpack_revision(source: str, scratch: Path) -> None:
             raise RequestError(
                 f'no folder "{path}" in {revision}. {nearest(path, listed[:2000])}', where=source
             )
-        archive = scratch / "revision.tar"
-        packed = git(here, "archive", "--format=tar", f"--output={archive.resolve()}", f"{revision}:{inside}")
+        archive = scratch / "revision.zip"
+        packed = git(here, "archive", "--format=zip", f"--output={archive.resolve()}", f"{revision}:{inside}")
         if packed.returncode != 0:
             raise RequestError(f"git archive: {packed.stderr.strip()}", where=source)
     except (OSError, TimeoutExpired) as error:
         raise RequestError(f"git cannot be asked: {error}", where=source) from None
-    with tarfile.open(archive) as packed_files:
-        wanted = [entry for entry in packed_files if entry.isfile() and _is_ours(entry.name)]
-        packed_files.extractall(scratch, wanted, filter="data")
+    _unpack_zip(archive, scratch)
     archive.unlink()
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rnnbench.choices import Attention, DropoutKind, Merge, Norm, Optimizer
+from rnnbench.choices import Attention, DropoutKind, Dtype, Merge, Norm, Optimizer
 from rnnbench.contracts import TrainingSpec
 from rnnbench.thresholds import Thresholds
 
@@ -102,7 +102,7 @@ class Case:
     gain: float = 1.0
     forget_bias: float = 1.0
     device: str = "cpu"
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Dtype = "float32"
     threads: int = 1
     projection: int | None = None
     attention: Attention = "none"
@@ -335,6 +335,8 @@ class Run:
     are negative controls: shown, never ranked. ``thresholds`` are the suite's, for ``compare``.
     ``match`` says in a sentence how hidden sizes were chosen, "" where the suite gives them. ``suite_text``
     is the suite as it was read, before the options of ``command`` changed it; "" where it was not kept.
+    ``rounds`` and ``processes`` were measured at least, up to ``most_rounds`` and ``most_processes`` where
+    those are numbers; ``block_s`` is the least length of a block in seconds.
     """
 
     name: str
@@ -356,5 +358,8 @@ class Run:
     match: str = ""
     suite_text: str = ""
     thresholds: Thresholds = field(default_factory=Thresholds)
+    block_s: float = 0.020
+    most_rounds: int | None = None
+    most_processes: int | None = None
     format: int = FORMAT
     protocol: int = PROTOCOL

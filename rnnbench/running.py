@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import rnnbench
 from rnnbench.contracts import Settings
@@ -32,6 +33,7 @@ from rnnbench.plugins import Plugins
 from rnnbench.records import Run
 from rnnbench.results import RunResults, create, open_for_resume, open_run
 from rnnbench.revisions import describe
+from rnnbench.suite.loading import Suite
 
 
 def default_folder(suite: str, now: datetime | None = None) -> Path:
@@ -64,6 +66,9 @@ def run_plan(
     run or holds one of another plan, ``WriteFailed`` where the disk takes no more.
     """
     suite = plan.suite
+    protocol = protocol or Protocol(rounds=suite.rounds)
+    replication = replication or Replication(suite.processes, suite.processes)
+    terms = _terms(suite, protocol, replication)
     present = Environment(plugin_files=tuple(plugin_files), revision=describe(Path.cwd()))
     begun, begin = datetime.now(UTC), time.monotonic()
     if resume:
@@ -73,10 +78,10 @@ def run_plan(
         except RequestError:
             writer.close()
             raise
-        run = _begun_again(done.run, plan)
+        run = _begun_again(done.run, terms)
     else:
         done = None
-        run = _begun(plan, folder, command, begun)
+        run = _begun(plan, folder, command, begun, terms)
         writer = create(folder, run)
     earlier_s = run.spent_s
     watch = Watch()
@@ -103,8 +108,8 @@ def run_plan(
             plugins,
             writer,
             progress,
-            protocol=protocol or Protocol(rounds=suite.rounds),
-            replication=replication or Replication(suite.processes, suite.processes),
+            protocol=protocol,
+            replication=replication,
             environments=(present, *environments),
             again=again,
             done=done,
@@ -156,7 +161,22 @@ def _ask_devices(
     return devices, reasons
 
 
-def _begun(plan: Plan, folder: Path, command: Sequence[str], begun: datetime) -> Run:
+def _terms(suite: Suite, protocol: Protocol, replication: Replication) -> dict[str, Any]:
+    """What a sitting measures, for its run.json: also where it is not what the suite names."""
+    return {
+        "rounds": protocol.rounds,
+        "most_rounds": protocol.most_rounds,
+        "block_s": protocol.block_s,
+        "processes": replication.start,
+        "most_processes": replication.most if replication.most > replication.start else None,
+        "budget_s": suite.budget_s,
+        "thresholds": suite.thresholds,
+    }
+
+
+def _begun(
+    plan: Plan, folder: Path, command: Sequence[str], begun: datetime, terms: Mapping[str, Any]
+) -> Run:
     suite = plan.suite
     return Run(
         name=folder.name,
@@ -165,28 +185,21 @@ def _begun(plan: Plan, folder: Path, command: Sequence[str], begun: datetime) ->
         command=tuple(command),
         started=_stamp(begun),
         rnnbench=rnnbench.__version__,
-        rounds=suite.rounds,
-        processes=suite.processes,
-        budget_s=suite.budget_s,
         machine=describe_machine(),
         environments={},
         unranked=tuple(name for name, task in plan.tasks.items() if not task.ranked),
         tasks_digest=digest_tasks(plan),
         match=suite.match.sentence if suite.match else "",
         suite_text=suite.document.text,
-        thresholds=suite.thresholds,
+        **terms,
     )
 
 
-def _begun_again(run: Run, plan: Plan) -> Run:
+def _begun_again(run: Run, terms: Mapping[str, Any]) -> Run:
     """What was over budget then is seen anew now."""
-    suite = plan.suite
     return replace(
         run,
-        rounds=suite.rounds,
-        processes=suite.processes,
-        budget_s=suite.budget_s,
-        thresholds=suite.thresholds,
+        **terms,
         findings=tuple(finding for finding in run.findings if finding.word != "over_budget"),
     )
 

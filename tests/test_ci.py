@@ -352,7 +352,7 @@ def test_what_a_reader_should_know_of_the_two(project: Project) -> None:
 
 def test_how_much_is_measured() -> None:
     text = "axes: {task: [copy], length: [2], cell: [elman]}\n"
-    assert Effort().rounds(parse_suite(text)) == Protocol(rounds=20, most_rounds=80, block_s=0.005)
+    assert Effort().rounds(parse_suite(text)) == Protocol(rounds=10, most_rounds=80, block_s=0.005)
     assert Effort().rounds(parse_suite(text + "defaults: {rounds: 7}")) == Protocol(rounds=7)
     assert Effort().processes(parse_suite(text + "defaults: {processes: 1}")) == Replication(6, 20)
     asked = override(parse_suite(text), Overrides(settings=("processes=4", "rounds=5")))

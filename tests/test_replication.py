@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from fakes import CASE
 
+from rnnbench.measuring.budget import Budget
+from rnnbench.measuring.conductor import _Conductor
 from rnnbench.measuring.replication import Replication, is_settled, siblings
 from rnnbench.records import Case
 
@@ -30,6 +34,37 @@ def samples(
 
 def settled(cases: list[Case], spread: float, processes: int, half_width: float = 0.025) -> bool:
     return is_settled(cases, samples(spread, processes), half_width)  # type: ignore[arg-type]
+
+
+def test_time_is_kept_for_two_more_processes_than_are_sure() -> None:
+    rule = Replication(start=6, most=20)
+    assert [rule.foreseen(process) for process in (0, 5, 6, 7, 8, 17, 18, 19)] == [
+        8,
+        8,
+        10,
+        10,
+        12,
+        20,
+        20,
+        20,
+    ]
+    assert {Replication(3, 3).foreseen(process) for process in range(3)} == {3}
+
+
+def test_every_group_in_every_process_has_an_equal_share_of_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each takes all of its share: 8 processes of 5 groups have 400 s, of which 6 processes are sure."""
+    now = 0.0
+    monkeypatch.setattr("rnnbench.measuring.budget.time.monotonic", lambda: now)
+    sitting = SimpleNamespace(_replication=Replication(start=6, most=20), _budget=Budget(400.0, begun=0.0))
+    spent = []
+    for process in range(6):
+        for number in range(1, 6):
+            until = _Conductor._share_ends(sitting, process, range(5), number)  # type: ignore[arg-type]
+            spent.append(until - now)
+            now = until
+    assert spent == pytest.approx([10.0] * 30)
 
 
 def test_who_is_looked_at_when() -> None:

@@ -239,7 +239,7 @@ def test_rounds_go_on_until_the_process_is_precise() -> None:
     assert counts[2] == 80
 
 
-@pytest.mark.parametrize(("until_s", "rounds"), [(math.inf, 80), (15.5, 16), (3.0, 10)])
+@pytest.mark.parametrize(("until_s", "rounds"), [(math.inf, 80), (14.5, 16), (15.5, 16), (3.0, 10)])
 def test_further_rounds_end_with_their_share_of_the_time(
     monkeypatch: pytest.MonkeyPatch, until_s: float, rounds: int
 ) -> None:

@@ -26,8 +26,8 @@ class DeviceBatch(NamedTuple):
     """A ``Batch`` in a backend's own arrays; a tuple, because JAX and TensorFlow see into no other class.
 
     Time-major: inputs (T,B,I) or tokens (T,B), dropout {"layers.1": (T,B,F) or (1,B,F)}, and where they have
-    a time axis targets (S,B) or (S,B,O) and decoder_inputs (S,B). ``place`` may leave the first two
-    batch-major.
+    a time axis targets (S,B) or (S,B,O) and decoder_inputs (S,B). ``place`` may leave inputs and
+    dropout batch-major.
     """
 
     inputs: Array

@@ -44,7 +44,7 @@ _UNUSED = (
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much ``ci`` measures: six fresh processes and twenty rounds at the least, more where it is noisy.
+    """How much ``ci`` measures: six fresh processes and ten rounds at the least, more where it is noisy.
 
     What is given here holds, whatever the suite says.
     """

@@ -21,7 +21,8 @@ FACTS = ("device", "dtype", "threads", "env")
 
 def unlike_runs(base: Run, head: Run) -> tuple[str, ...]:
     """In what two runs were measured on other terms; what only one of them knows is not held against them."""
-    found = _differences("", {"protocol": base.protocol}, {"protocol": head.protocol})
+    terms = ({"protocol": run.protocol, "block_s": run.block_s} for run in (base, head))
+    found = _differences("", *terms)
     then, now = ({key: run.machine[key] for key in MACHINE if key in run.machine} for run in (base, head))
     return tuple(found + _differences("", then, now))
 

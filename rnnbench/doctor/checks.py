@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from rnnbench.doctor.advice import Advice
 from rnnbench.doctor.readings import Readings
 from rnnbench.measuring.stations import COMPARING
+from rnnbench.measuring.turns import LEAST_TICKS
 
 BUSY_SHARE = 0.10
 LOAD_SHARE = 0.5
@@ -16,8 +17,6 @@ GPU_BUSY = 0.05
 GPU_MEMORY = 0.10
 LEAST_MEMORY_BYTES = 2 << 30
 """A worker with a framework takes up to a gibibyte, and two of them may be compared."""
-LEAST_TICKS = 100
-"""A block is to last at least so many ticks of the clock: then rounding to a tick is below 1 %."""
 CLOCK_READ_S = 2e-6
 _GIB = 1 << 30
 

@@ -150,7 +150,7 @@ class _Conductor:
             # turns cannot be taken with an earlier sitting
             self._ledger.reopen(cases)
             self._loops.forget(cases)
-            until = self._budget.share_ends(self._replication.start * (len(groups) - number + 1))
+            until = self._share_ends(0, groups, number)
             stations = self._start(floor, cases, prove=not self._again)
             living = self._take_turns(floor, stations, 0, self._protocol.rounds, number, until)
             self._clear(floor, cases)
@@ -188,6 +188,14 @@ class _Conductor:
                     living = restart_beside(floor, living, station, self._ledger.fail)
         return living
 
+    def _share_ends(self, process: int, groups: Sequence[object], number: int) -> float:
+        """When the share of the ``number``-th group (from 1) in this process ends: all have equal ones.
+
+        Rounds of one process must not take the time of processes to come, which make an interval narrow.
+        """
+        further = self._replication.foreseen(process) - process - 1
+        return self._budget.share_ends(further * len(groups) + len(groups) - number + 1)
+
     def _take_turns(
         self,
         floor: Floor,
@@ -198,8 +206,7 @@ class _Conductor:
         until: float,
     ) -> list[Station]:
         ledger, most = self._ledger, self._protocol.most_rounds
-        # a budget that allows fewer rounds than are wanted allows no further ones; nor may those of one
-        # process take what the others need, for it is they that make an interval narrow
+        # a budget that allows fewer rounds than are wanted allows no further ones
         most = most if rounds == self._protocol.rounds else None
         keep, fail = ledger.keep_block, ledger.fail
         return take_turns(
@@ -269,7 +276,7 @@ class _Conductor:
                         f"process {process + 1} of {processes}, group {number} of {len(groups)}: "
                         f"{_describe(cases[0])}"
                     )
-                    until = self._budget.share_ends((processes - process) * (len(groups) - number + 1))
+                    until = self._share_ends(process, groups, number)
                     stations = self._start(floor, cases, prove=False)
                     living = self._take_turns(floor, stations, process, rounds, number, until)
                     self._amend(living, process)

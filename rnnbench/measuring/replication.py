@@ -29,6 +29,13 @@ class Replication:
     add: int = 2
     half_width: float = 0.025
 
+    def foreseen(self, process: int) -> int:
+        """How many processes time is kept for before ``process``: what is sure to come, and ``add`` more."""
+        sure = self.start
+        if process >= self.start:
+            sure += (process - self.start) // self.add * self.add + self.add
+        return min(self.most, sure + self.add)
+
     def is_due(self, process: int) -> bool:
         """Whether it is looked again, before ``process`` (counted from 0), who is settled."""
         return process >= self.start and (process - self.start) % self.add == 0

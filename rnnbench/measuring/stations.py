@@ -35,7 +35,7 @@ class Protocol:
     case_limit_s: float = 300.0
 
 
-COMPARING = Protocol(rounds=20, most_rounds=80, block_s=0.005)
+COMPARING = Protocol(rounds=10, most_rounds=80, block_s=0.005)
 """Where two versions of one network are told apart: many short blocks.
 
 On a shared machine a core's speed changes in steps of about a block, and the median over rounds drops the

@@ -38,7 +38,7 @@ SPARE_ROUNDS = 4
 """Further rounds end while a case has time for so many: a slow one must not be killed over them."""
 
 LEAST_TICKS = 100
-"""A block lasts at least so many ticks of the clock that times it."""
+"""A block lasts at least so many ticks of the clock that times it: rounding to a tick is then below 1 %."""
 
 PRECISION = 0.01
 """Standard error of the median of one process at which further rounds add nothing.
@@ -159,9 +159,10 @@ def take_turns(
     times: dict[tuple[str, Measure], dict[int, float]] = {}
     size, pace = len(living), _Pace(living, floor.protocol.case_limit_s)
     for number, order in enumerate(balanced_orders(size, most or rounds, rng)):
-        if not living or (number >= rounds and (pace.ends(living) or time.monotonic() > until)):
+        if not living or (number >= rounds and pace.ends(living)):
             break
-        if number >= rounds and number % 2 == 0 and is_precise(_of_living(times, living)):
+        whole = number >= rounds and number % 2 == 0  # pairs: an order and its reverse
+        if whole and (time.monotonic() > until or is_precise(_of_living(times, living))):
             break
         for station, block in _round(floor, living, order, process, number, loops, failed):
             keep(block)

@@ -18,7 +18,7 @@ from rnnbench.records import Score
 from rnnbench.report.answers import level, summary, verdict
 from rnnbench.report.ranking import Ranking
 from rnnbench.report.splitting import network
-from rnnbench.report.words import PHASES, at_least, counted, digits, listed, spans
+from rnnbench.report.words import PHASES, at_least, counted, digits, listed, spans, up_to
 from rnnbench.results.reading import RunResults
 from rnnbench.stats import noises
 
@@ -247,8 +247,8 @@ def _sure(results: RunResults, groups: Sequence[Ranking]) -> list[str]:
             f"are known to ± {half:.1%} or better" if half < 1 else "have bounds too wide to say by how much"
         )
         said.append(
-            f"Each case ran in {run.processes} fresh processes, in turns with the others; bounds hold at "
-            f"99 %. Half of all ratios {known}."
+            f"Each case ran in {up_to(run.processes, run.most_processes)} fresh processes, in turns with the "
+            f"others; bounds hold at 99 %. Half of all ratios {known}."
         )
     elif any(group.screening for group in groups):
         said.append("Each case ran in one process: a screening, which proves no difference.")

@@ -30,7 +30,7 @@ from rnnbench.report.rows import SHORT, tabulate_ranking
 from rnnbench.report.splitting import Figure, network
 from rnnbench.report.timeline import other_runs
 from rnnbench.report.trust import evidence
-from rnnbench.report.words import MISSING, counted, lengths, moment, seconds, unit_of
+from rnnbench.report.words import MISSING, counted, lengths, moment, seconds, unit_of, up_to
 from rnnbench.results.reading import RunResults, collection_paused
 from rnnbench.stats import Interval
 
@@ -79,6 +79,7 @@ def render(subject: Subject | RunResults, drawn: Sequence[Figure]) -> str:
     )
     environment.filters["safe_text"] = safe
     environment.filters["moment"] = moment
+    environment.filters["up_to"] = up_to
     looks = Looks()
     shown = [
         (figure, [(panel, Markup(inline(panel, looks))) for panel in figure.panels])

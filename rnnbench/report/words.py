@@ -102,6 +102,11 @@ def moment(text: str) -> str:
         return safe(text, 40)
 
 
+def up_to(least: int, most: int | None) -> str:
+    """6, or 6 to 20 where it went on until enough was known."""
+    return str(least) if most is None else f"{least} to {most}"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """1 case, 2 cases."""
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -39,7 +39,7 @@ def flax_calls(spec: NetworkSpec, parameters: dict[str, np.ndarray], data: Any) 
     weights["cell"]["dense_i"]["kernel"].set_value(layer["W_x"].reshape(spec.input_size, gates))
     weights["cell"]["dense_h"]["kernel"].set_value(layer["W_h"].reshape(spec.hidden, gates))
     weights["cell"]["dense_h"]["bias"].set_value(layer["b"].reshape(gates))
-    zeros = jnp.zeros((data["inputs"].shape[1], spec.hidden), jnp.float32)
+    zeros = jnp.zeros((data.inputs.shape[1], spec.hidden), jnp.float32)
     head = {"W": ours["head.W"], "b": ours["head.b"]}
 
     def outputs(weights: Any, head: Any, inputs: Any) -> Any:
@@ -51,8 +51,8 @@ def flax_calls(spec: NetworkSpec, parameters: dict[str, np.ndarray], data: Any) 
 
     forward, gradients = jax.jit(outputs), jax.jit(jax.value_and_grad(loss))
     return {
-        "forward": lambda: forward(weights, head, data["inputs"]),
-        "gradients": lambda: gradients((weights, head), data["inputs"], data["targets"]),
+        "forward": lambda: forward(weights, head, data.inputs),
+        "gradients": lambda: gradients((weights, head), data.inputs, data.targets),
     }
 
 

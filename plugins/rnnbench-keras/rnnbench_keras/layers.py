@@ -139,9 +139,9 @@ class KerasStack:
         y, final = self.outputs(parameters, data, training=True)
         if self.spec.readout == "each":
             y = OPS.swap(y, 0, 1)
-        loss = network_loss(OPS, self.spec, y, data.targets, data.lengths)
+        loss = network_loss(OPS, self.spec, y, data.targets, data.output_lengths)
         if self.training.l2:
-            loss = loss + l2_penalty(OPS, self.training, parameters)
+            loss = loss + l2_penalty(OPS, self.training, parameters, self.cell)
         return loss, running_of(final)
 
     def step(self, parameters: Arrays, x: Array, state: Arrays) -> tuple[Array, dict[str, Array]]:

@@ -239,4 +239,4 @@ def name_path(graph: Any) -> str:
 
 
 def _shape(data: DeviceBatch) -> tuple[Any, ...]:
-    return data.inputs.shape, data.targets.shape, data.lengths is None, data.dropout is None
+    return data.inputs.shape, data.targets.shape, tuple(value is None for value in data)

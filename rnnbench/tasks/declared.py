@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import (
     BaseModel,
@@ -24,8 +24,8 @@ from rnnbench.tasks.noise import Noise
 from rnnbench.tasks.series import Forecasting
 from rnnbench.tasks.synthetic import Adding, Copy
 from rnnbench.tasks.tables import Layout
-from rnnbench.tasks.text import TextClassification
-from rnnbench.tasks.waves import Wave
+from rnnbench.tasks.text import Side, TextClassification
+from rnnbench.tasks.waves import Given, Wave
 
 
 def refusal(message: str) -> PydanticCustomError:
@@ -84,10 +84,10 @@ class TextClassificationOptions(Options):
     jsonl: Path | None = Field(default=None, strict=False, description="file with a JSON object on each line")
     text: str = Field(default="text", description="the column that holds the text")
     label: str = Field(default="label", description="the column that holds the class")
-    padding: Literal["pre", "post"] = Field(
+    padding: Side = Field(
         default="post", description="where short texts are padded: post, masked, or pre, read like any word"
     )
-    truncation: Literal["pre", "post"] = Field(
+    truncation: Side = Field(
         default="post", description="where long texts are cut: post keeps their beginning, pre their end"
     )
 
@@ -139,7 +139,7 @@ class NoiseOptions(Options):
 class WaveOptions(Options):
     """One vector in, a wave out: one to many, and with length 1 one to one."""
 
-    given: Literal["first", "repeated"] = Field(
+    given: Given = Field(
         default="first", description="where the vector is read: at the first step, zeros following, or at all"
     )
     evaluation: int = Field(default=500, ge=1, le=10_000_000, description="waves held out")

@@ -189,7 +189,10 @@ def scale(axes: Axes, x: Axis, y: Axis | None) -> None:
             low, high = axis.get_view_interval()
             ticks = spec.ticks or _log_ticks(low, high)
             wide = _inches(axes) if along == "x" else math.inf
-            axis.set_major_locator(FixedLocator(_apart(ticks, spec, (low, high), wide)))
+            kept = _apart(ticks, spec, (low, high), wide)
+            axis.set_major_locator(FixedLocator(kept))
+            if along == "y" and spec.show:
+                _make_room(axes, max(len(spec.show(tick)) for tick in kept))
             # else fixed ticks would move limits about a single value, away from what was placed by them
             axis.set_view_interval(low, high, ignore=True)
             axes.set(**{f"autoscale{along}_on": False})
@@ -202,6 +205,15 @@ def scale(axes: Axes, x: Axis, y: Axis | None) -> None:
         place = axes.get_position()
         left = (0.02 - place.x0) / place.width
         axes.text(left, 1.05, y.label, transform=axes.transAxes, fontsize=8.5, color=MUTED)
+
+
+def _make_room(axes: Axes, letters: int) -> None:
+    """Move the left end of a plot to where labels of so many letters fit before it."""
+    place, figure = axes.get_position(), axes.get_figure()
+    assert isinstance(figure, Figure)
+    left = (letters + 0.75) * LETTER_INCHES / figure.get_figwidth()
+    if left > place.x0:
+        axes.set_position((left, place.y0, place.x1 - left, place.height))
 
 
 def _inches(axes: Axes, *, upright: bool = False) -> float:

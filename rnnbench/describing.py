@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from rnnbench.cells.composing import count_parameters
 from rnnbench.cells.network import decoder_sizes, feature_size, parameter_shapes, sizes_of, state_shapes
 from rnnbench.contracts import Cell, NetworkSpec, Sizes
 from rnnbench.errors import RequestError, Unsupported
@@ -105,7 +106,7 @@ def equations_of(cell: Cell) -> tuple[str, ...]:
 
 def _parts(cell: Cell, spec: NetworkSpec, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Part, ...]:
     def count(prefix: str) -> int:
-        return sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefix))
+        return count_parameters({name: shape for name, shape in shapes.items() if name.startswith(prefix)})
 
     parts = []
     if spec.vocab is not None:

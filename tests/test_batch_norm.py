@@ -19,7 +19,7 @@ from rnnbench.errors import RequestError
 from rnnbench.gradient_flow import measure_flow
 from rnnbench.measuring.gate import Gate
 from rnnbench.numpy_ops import NumpyOps
-from rnnbench.planning.networks import count_parameters, network_spec
+from rnnbench.planning.networks import matched_parameters, network_spec
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
 from rnnbench.records import Case
@@ -308,7 +308,7 @@ def test_a_suite_asks_for_it_and_what_makes_no_sense_is_refused_at_plan_time() -
 def test_a_budget_bears_on_what_learns_alone() -> None:
     cell, match = CELLS["gru"], Match(parameters=1000, head=True)
     layer, batch = (
-        count_parameters(cell, replace(SPEC, cell="gru", norm=norm), match) for norm in ("layer", "batch")
+        matched_parameters(cell, replace(SPEC, cell="gru", norm=norm), match) for norm in ("layer", "batch")
     )
     assert layer == batch
 

@@ -89,6 +89,8 @@ def test_the_command_knows_norms_and_input_feeding(invoke: Invoke) -> None:
         for layer in range(2)
         for name in ("gain", "shift", "mean", "variance")
     }
+    # gain and shift: running statistics are not learned
+    assert normed["parameters"] == plain["parameters"] + 2 * 2 * 128
     attention = "--attention", "luong_general"
     without, fed = told(*attention), told(*attention, "--input-feeding")
     assert {name for name, shape in fed["shapes"].items() if without["shapes"][name] != shape} == {

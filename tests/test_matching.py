@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from rnnbench.cli.app import app
 from rnnbench.contracts import NetworkSpec
 from rnnbench.errors import RequestError
-from rnnbench.planning.networks import count_parameters, match_hidden
+from rnnbench.planning.networks import match_hidden, matched_parameters
 from rnnbench.planning.plan import plan
 from rnnbench.plugins import discover
 from rnnbench.report.page import render
@@ -67,7 +67,7 @@ def test_embeddings_do_not_count() -> None:
     assert hidden == plain == nearest(lambda h: 3 * (8 * h + h * h + h) + h + 2 * h + 2, 5000)
     with_norm = replace(spec, hidden=hidden, norm="layer")
     counts = [
-        count_parameters(cells["gru"], each, Match(1))
+        matched_parameters(cells["gru"], each, Match(1))
         for each in (with_norm, replace(with_norm, norm="none"))
     ]
     assert counts[0] - counts[1] == 2 * hidden
@@ -84,7 +84,7 @@ def test_a_count_that_falls_where_two_sizes_are_equal_is_searched_past_it(
     spec = NetworkSpec(cell, inputs, 1, 2, "last", "cross_entropy", vocab=50)
 
     def count(hidden: int) -> int:
-        return count_parameters(cells[cell], replace(spec, hidden=hidden), match)
+        return matched_parameters(cells[cell], replace(spec, hidden=hidden), match)
 
     assert match_hidden(cells[cell], spec, match) == nearest(count, budget)
 

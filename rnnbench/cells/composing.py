@@ -19,6 +19,7 @@ recurrence). Else they are running ones, which ``train_step`` moves towards the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -62,6 +63,11 @@ def norm_shapes(spec: NetworkSpec, features: int) -> dict[str, tuple[int, ...]]:
 def is_running(name: str) -> bool:
     """Whether this parameter is a running statistic: no gradient flows into it, and no optimiser moves it."""
     return name.endswith((".norm.mean", ".norm.variance"))
+
+
+def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many numbers; of running statistics, as frameworks count, none."""
+    return sum(math.prod(shape) for name, shape in shapes.items() if not is_running(name))
 
 
 def running_of(values: Arrays) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnbench.cells.composing import count_parameters
 from rnnbench.cells.dropout import with_dropout
 from rnnbench.cells.network import parameter_shapes
 from rnnbench.contracts import (
@@ -188,7 +189,7 @@ class Bench:
         self._built[id] = Built(
             network, make, cell, network_spec, data, size, seed, network.put(batch), before_bytes
         )
-        count = sum(math.prod(shape) for shape in parameter_shapes(cell, network_spec).values())
+        count = count_parameters(parameter_shapes(cell, network_spec))
         # the batch's own: a task may add steps to its length
         steps = batch.inputs.shape[1]
         valid = np.full(size, steps) if batch.lengths is None else batch.lengths

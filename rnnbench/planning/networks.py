@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-from rnnbench.cells.composing import is_running
+from rnnbench.cells.composing import count_parameters
 from rnnbench.cells.network import parameter_shapes
 from rnnbench.contracts import Cell, DecoderSpec, NetworkSpec, TaskShape
 from rnnbench.errors import RequestError
@@ -39,12 +38,14 @@ def network_spec(case: Case, shape: TaskShape) -> NetworkSpec:
     )
 
 
-def count_parameters(cell: Cell, spec: NetworkSpec, match: Match) -> int:
-    """Those that a budget bears on: of all that learn but embeddings and, as ``match`` says, the head."""
-    return sum(
-        math.prod(shape)
-        for name, shape in parameter_shapes(cell, spec).items()
-        if not (name.endswith("embed.E") or is_running(name)) and (match.head or not name.startswith("head."))
+def matched_parameters(cell: Cell, spec: NetworkSpec, match: Match) -> int:
+    """Those that a budget bears on: all but embeddings and, as ``match`` says, the head."""
+    return count_parameters(
+        {
+            name: shape
+            for name, shape in parameter_shapes(cell, spec).items()
+            if not name.endswith("embed.E") and (match.head or not name.startswith("head."))
+        }
     )
 
 
@@ -55,7 +56,7 @@ def match_hidden(cell: Cell, spec: NetworkSpec, match: Match) -> int:
     """
 
     def count(hidden: int) -> int:
-        return count_parameters(cell, replace(spec, hidden=hidden), match)
+        return matched_parameters(cell, replace(spec, hidden=hidden), match)
 
     low, high = 1, LARGEST
     while low < high:

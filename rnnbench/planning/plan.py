@@ -29,7 +29,7 @@ from rnnbench.planning.checks import (
     check_size,
 )
 from rnnbench.planning.decoders import check_decoding, decodes
-from rnnbench.planning.networks import count_parameters, match_hidden, network_spec
+from rnnbench.planning.networks import match_hidden, matched_parameters, network_spec
 from rnnbench.planning.provisions import Provider, Provision
 from rnnbench.plugins import Plugins
 from rnnbench.records import PRESENT, Case, Status
@@ -209,7 +209,7 @@ class _Matching:
                 raise self._suite.error(("defaults", "match", "parameters"), str(error)) from None
         spec = replace(spec, hidden=self._hidden[spec])
         case = replace(case, hidden=spec.hidden)
-        self.parameters[case.key] = count_parameters(cell, spec, self._match)
+        self.parameters[case.key] = matched_parameters(cell, spec, self._match)
         return planned._replace(case=case)
 
 

@@ -142,10 +142,11 @@ def test_the_digest_is_of_what_the_tasks_say() -> None:
 def test_asking_for_devices_leaves_no_process(tmp_path: Path) -> None:
     found = discover(PLUGINS)
     asked = Plugins(backends={"toy": found.backends["toy"], "absent": _Absent()})  # type: ignore[dict-item]
+    before = set(psutil.Process().children())  # a browser of other tests
     devices, reasons = ask_devices(asked, PLUGINS)
     assert devices == {"toy": ("cpu",)}
     assert "not-a-distribution" in reasons["absent"]
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_backend_that_does_not_open_has_a_reason_and_no_devices(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -407,3 +408,22 @@ def test_help_of_every_command() -> None:
     runner = CliRunner()
     for name in ("run", "plan", "bench", "verify", "list", "report", "export", "init", "schema"):
         assert runner.invoke(app, [name, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_python_leaves_does_not_undo_what_is_finished(name: str) -> None:
+    """Sent when modules are taken down, after the handlers that kill are back."""
+    script = f"""
+import os, signal, sys
+class Late:
+    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.{name}):
+        kill(me, number)
+late = Late()
+from rnnbench.cli import main
+sys.argv = ["rnnbench", "--version"]
+main()
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")

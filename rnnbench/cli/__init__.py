@@ -7,6 +7,7 @@ Exit status: 0 fine · 1 rnnbench itself failed · 2 the request is wrong · 3 a
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -30,6 +31,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without × or ÷ must not end a run
     signal.signal(signal.SIGTERM, _terminate)
+    atexit.register(_ignore_signals)
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except UsageError as error:
@@ -47,6 +49,8 @@ def main() -> None:
         print(f"rnnbench: nothing more can be printed: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python will try once more
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(143 if _terminated else 130)  # between the command's end and that of this function
     except SystemExit as leaving:
         # click knows one kind of interruption only
         sys.exit(143 if _terminated and leaving.code == 130 else leaving.code)
@@ -59,6 +63,12 @@ def _is_deaf(descriptor: int) -> bool:
     except OSError:
         return True
     return False
+
+
+def _ignore_signals() -> None:
+    """Python puts back handlers that kill when it leaves: what is finished would end as if it were not."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 _terminated: list[int] = []
